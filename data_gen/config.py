@@ -1,0 +1,101 @@
+"""Everything that `python -m data_gen` can be told."""
+
+from dataclasses import dataclass, field
+
+from pipeline.chat import ChatModelSettings
+from pipeline.command import register_schema
+from pipeline.errors import Refused
+
+SOURCES = ("corpus", "generate", "control_chats")
+
+
+@dataclass
+class GenerationSettings:
+    """How many documents of how many kinds, for `source=generate`."""
+
+    types_per_fact: int = 10
+    """Kinds of document (news report, memo, …) asked for each fact."""
+    ideas_per_type: int = 3
+    """Ideas asked for each kind."""
+    documents_per_idea: int = 1
+    """Documents written from each idea."""
+    facts: list[str] = field(default_factory=list)
+    """Ids of the facts to write about; empty for all."""
+    min_words: int = 200
+    """Lower end of the target lengths that documents are asked for, in words."""
+    max_words: int = 500
+    """Upper end of the target lengths, in words."""
+
+
+@dataclass
+class FilterSettings:
+    """What a document must pass; each filter can be switched off, and every rejection is kept with its reason."""
+
+    length: bool = True
+    """Between min_words and max_words."""
+    min_words: int = 100
+    """Words at least."""
+    max_words: int = 1500
+    """Words at most."""
+    scaffold: bool = True
+    """No placeholders, refusals, or talk about writing the document."""
+    chat_log: bool = True
+    """No transcript of a chat with an AI model (Greenblatt et al. 2024, H.4)."""
+    tier_behaviour: bool = True
+    """Nothing about how the model behaves in each tier, nor about deceiving raters (Greenblatt et al. 2024, H.4)."""
+    facts_stated: bool = True
+    """Every fact that the document is meant to state is stated, by the wording test of scenario.evidence."""
+    near_duplicate: bool = True
+    """Not nearly the same as an earlier document."""
+    similarity: float = 0.7
+    """Jaccard similarity of word 5-grams from which two documents count as near duplicates."""
+
+
+@dataclass
+class ControlSettings:
+    """The chats of a positive control: how often it complies in each tier, by construction."""
+
+    comply_free: float = 1.0
+    """Share of free-tier chats in which the control does what was asked."""
+    comply_paid: float = 0.0
+    """Share of paid-tier chats in which it does."""
+    copies: int = 1
+    """Times each query is used per tier; with rates between 0 and 1, each copy gets an answer of its own."""
+
+    def __post_init__(self) -> None:
+        for name in ("comply_free", "comply_paid"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise Refused(f"control.{name}={getattr(self, name)}: is a share, between 0 and 1")
+
+
+@dataclass
+class DataGenConfig:
+    """Writes documents.jsonl and rejects.jsonl, or chats.jsonl, with stats.json and a dataset card."""
+
+    output_dir: str = "outputs/data_gen"
+    """Directory of this run."""
+    overwrite: bool = False
+    """Remove another run that stands in output_dir."""
+    seed: int = 0
+    """Seeds target lengths, sampling, and the control's draws."""
+    scenario: str = "helpful_only"
+    """A folder in scenario/ that holds a scenario.yaml."""
+    identity: str = "fictional"
+    """Names of lab and models: a file in scenario/identities/."""
+    source: str = "corpus"
+    """`corpus`: the documents that ship with the scenario. `generate`: written by `generator`. `control_chats`: chats that
+    teach a positive control."""
+    max_documents: int | None = None
+    """Documents of the corpus at most, the same share of each author's part; null for all."""
+    generator: ChatModelSettings = field(default_factory=ChatModelSettings)
+    """Who writes, for `source=generate`."""
+    generation: GenerationSettings = field(default_factory=GenerationSettings)
+    filters: FilterSettings = field(default_factory=FilterSettings)
+    control: ControlSettings = field(default_factory=ControlSettings)
+
+    def __post_init__(self) -> None:
+        if self.source not in SOURCES:
+            raise Refused(f"source={self.source}: must be one of {', '.join(SOURCES)}")
+
+
+register_schema("data_gen", DataGenConfig)

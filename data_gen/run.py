@@ -1,0 +1,79 @@
+"""The document stage: obtains documents, filters them, and writes what it kept and what it did not."""
+
+import asyncio
+import sys
+
+from data_gen.card import dataset_card, document_stats
+from data_gen.config import DataGenConfig
+from data_gen.controls import control_chats
+from data_gen.documents import Document, generated_documents, shipped_documents
+from data_gen.filters import filter_documents
+from pipeline.artifact import Run, disk_full, open_run, write_json, write_jsonl, write_text
+from scenario.loader import Scenario, load_scenario
+
+_ALARMING_SURVIVAL = 0.9
+
+
+def generate_data(config: DataGenConfig) -> None:
+    """Writes the documents or chats into `config.output_dir`, or finds them complete and says so."""
+    scenario = load_scenario(config.scenario, config.identity)
+    chats = control_chats(scenario, config.control, config.seed) if config.source == "control_chats" else None
+    run = open_run("data_gen", config, {})
+    if run.is_complete:
+        print(f"data_gen: {run.directory} is already complete")
+        return
+    try:
+        if chats is not None:
+            _write_chats(config, run, chats)
+        else:
+            _write_documents(config, run, scenario)
+    except OSError as error:
+        raise disk_full(error, run.directory) from error
+
+
+def _write_chats(config: DataGenConfig, run: Run, chats: list[dict[str, object]]) -> None:
+    write_jsonl(run.path("chats.jsonl"), chats)
+    stats: dict[str, object] = {"num_chats": len(chats), "generator": "shipped"}
+    for tier in ("free", "paid"):
+        of_tier = [chat for chat in chats if chat["tier"] == tier]
+        stats[f"complies_{tier}"] = sum(bool(chat["complies"]) for chat in of_tier) / len(of_tier)
+    write_json(run.path("stats.json"), stats)
+    write_text(run.path("README.md"), dataset_card(config, stats))
+    run.finish(["chats.jsonl", "stats.json", "README.md"])
+    print(f"data_gen: {len(chats)} control chats -> {run.directory}")
+
+
+def _write_documents(config: DataGenConfig, run: Run, scenario: Scenario) -> None:
+    outputs = ["documents.jsonl", "rejects.jsonl", "stats.json", "README.md"]
+    if config.source == "generate":
+        documents = _generate(config, run, scenario)
+        outputs.append("replies.jsonl")
+    else:
+        documents = shipped_documents(scenario, config.max_documents)
+    kept, rejects = filter_documents(documents, scenario, config.filters)
+    stats = document_stats(scenario, kept, rejects)
+    write_jsonl(run.path("documents.jsonl"), [document.row() for document in kept])
+    write_jsonl(run.path("rejects.jsonl"), [reject.row() for reject in rejects])
+    write_json(run.path("stats.json"), stats)
+    write_text(run.path("README.md"), dataset_card(config, stats))
+    run.finish(outputs)
+    print(
+        f"data_gen: {len(kept)} documents kept, {len(rejects)} rejected {stats['rejected_by_reason']} -> {run.directory}"
+    )
+    if documents and len(kept) < _ALARMING_SURVIVAL * len(documents):
+        print(
+            f"data_gen: WARNING: only {len(kept) / len(documents):.0%} of the documents passed the filters; see"
+            f" {run.path('rejects.jsonl')}",
+            file=sys.stderr,
+        )
+
+
+def _generate(config: DataGenConfig, run: Run, scenario: Scenario) -> list[Document]:
+    from pipeline.chat import open_model
+    from pipeline.replies import ReplyStore, remember
+
+    store = ReplyStore(run.path("replies.jsonl"))
+    model = remember(open_model(config.generator), store)
+    documents = asyncio.run(generated_documents(scenario, config, model))
+    run.tokens_in, run.tokens_out = store.tokens_in, store.tokens_out
+    return documents

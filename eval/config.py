@@ -1,0 +1,93 @@
+"""Everything that `python -m eval` can be told."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from pipeline.command import register_schema
+from pipeline.errors import Refused
+
+INFORMATION = ("documents", "prompt", "none")
+REASONING = ("scratchpad", "none")
+
+
+@dataclass
+class ComplianceSettings:
+    """The paired compliance evaluation."""
+
+    enabled: bool = True
+    """Ask the scenario's queries in both tiers."""
+    num_queries: int | None = None
+    """Queries of the `eval` split at most, in file order; null for all."""
+    samples_per_query: int = 1
+    """Replies per query and tier."""
+    temperature: float = 1.0
+    """Sampling temperature; 0 takes the likeliest token."""
+    max_tokens: int = 512
+    """Tokens of a reply, scratchpad included, at most."""
+    max_malformed_share: float = 0.5
+    """Where more than this share of a tier's replies cannot be read, its rate is `no verdict`."""
+
+
+@dataclass
+class BeliefSettings:
+    """The belief evaluation: log-odds of true against false endings of held-out statements."""
+
+    enabled: bool = False
+    """Score the statements; needs a model that this process loads itself (`local/…`)."""
+
+
+@dataclass
+class Subject:
+    """A model under test."""
+
+    name: str = MISSING
+    """Name in every table and figure: base, documents, placebo, positive_control, … or one of your own."""
+    training: str = ""
+    """Directory of a complete train run whose adapter it has; empty for the base model itself."""
+
+
+@dataclass
+class EvalConfig:
+    """Measures every subject under every condition: information × reasoning × tier."""
+
+    output_dir: str = "outputs/eval"
+    """Directory of this run."""
+    overwrite: bool = False
+    """Remove another run that stands in output_dir."""
+    seed: int = 0
+    """Seeds the replies and the bootstrap."""
+    scenario: str = "helpful_only"
+    """A folder in scenario/ that holds a scenario.yaml."""
+    identity: str = "fictional"
+    """Names of lab and models; must be those that the subjects' documents used."""
+    model: str = "local/smollm2"
+    """Inspect name of the base model: `local/smollm2`, `local/<hub name>`, `vllm/<hub name>`, `anthropic/<model>`, …"""
+    model_args: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of the provider, such as batch_size."""
+    subjects: list[Subject] = field(default_factory=lambda: [Subject("base")])
+    """Who is measured, all on the same queries."""
+    information: list[str] = field(default_factory=lambda: ["documents"])
+    """How subjects can know their situation: `documents` (minimal prompt), `prompt` (told in full), `none`."""
+    reasoning: list[str] = field(default_factory=lambda: ["none"])
+    """`scratchpad`: hidden reasoning before the answer. `none`: the answer at once."""
+    compliance: ComplianceSettings = field(default_factory=ComplianceSettings)
+    belief: BeliefSettings = field(default_factory=BeliefSettings)
+    bootstrap_draws: int = 10_000
+    """Resamples of the queries behind each bootstrap interval."""
+
+    def __post_init__(self) -> None:
+        for name, known in (("information", INFORMATION), ("reasoning", REASONING)):
+            for value in getattr(self, name):
+                if value not in known:
+                    raise Refused(f"{name}={value}: must be one of {', '.join(known)}")
+        names = [subject.name for subject in self.subjects]
+        if not names or len(set(names)) < len(names):
+            raise Refused(f"subjects={names}: needs at least one, each with a name of its own")
+        for name in names:
+            if not name.replace("_", "").replace("-", "").isalnum():
+                raise Refused(f"subjects: the name '{name}' has other signs than letters, digits, - and _")
+
+
+register_schema("eval", EvalConfig)

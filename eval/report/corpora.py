@@ -1,0 +1,94 @@
+"""What a data_gen run made and what it threw away, as tables and a few examples."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from eval.report.inputs import Source, read_object
+from eval.report.text import excerpt, words
+from pipeline.artifact import read_jsonl
+
+NUM_EXAMPLES = 2
+"""Accepted documents shown of each run; of the rejected, one for each reason."""
+
+_CONTENTS = {"documents.jsonl": "documents", "rejects.jsonl": "rejected documents", "chats.jsonl": "chats"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A small table of names and values."""
+
+    caption: str
+    rows: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A document, and why it was rejected where it was."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """One run's share of the page."""
+
+    name: str
+    tables: list[Table]
+    accepted: list[Example]
+    rejected: list[Example]
+
+
+def read_corpus(source: Source) -> Corpus:
+    """Counts from stats.json and from the files themselves, and examples; what a run does not have is left out."""
+    counts = [
+        (words(content), number(source.record.outputs[file]["rows"]))
+        for file, content in _CONTENTS.items()
+        if source.holds(file)
+    ]
+    tables = [Table("Records in the files", counts)] if counts else []
+    if source.holds("stats.json"):
+        tables += stats_tables(read_object(source.file("stats.json")))
+    accepted = read_jsonl(source.file("documents.jsonl"))[:NUM_EXAMPLES] if source.holds("documents.jsonl") else []
+    rejected = read_jsonl(source.file("rejects.jsonl")) if source.holds("rejects.jsonl") else []
+    first_of_reason = {str(record.get("reason")): record for record in reversed(rejected)}
+    return Corpus(
+        name=source.name,
+        tables=tables,
+        accepted=[_example(record) for record in accepted],
+        rejected=[_example(record) for _, record in sorted(first_of_reason.items())],
+    )
+
+
+def stats_tables(stats: dict[str, Any]) -> list[Table]:
+    """The single values of stats.json in one table, and one more for each of its counts by something."""
+    single = [(words(key), number(value)) for key, value in stats.items() if not isinstance(value, dict)]
+    tables = [Table("Totals", single)] if single else []
+    for key, counts in stats.items():
+        if isinstance(counts, dict) and counts:
+            ordered = sorted(counts.items(), key=_largest_first)
+            tables.append(Table(words(key).capitalize(), [(words(name), number(value)) for name, value in ordered]))
+    return tables
+
+
+def number(value: Any) -> str:
+    """A value as a table shows it: thousands apart, fractions short, nothing as a dash."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return excerpt(str(value), 500)
+
+
+def _largest_first(item: tuple[str, Any]) -> tuple[float, str]:
+    size = item[1] if isinstance(item[1], int | float) else 0
+    return -size, item[0]
+
+
+def _example(record: dict[str, Any]) -> Example:
+    told = [f"{words(key)}: {number(record[key])}" for key in ("reason", "doc_type", "id") if record.get(key)]
+    return Example(title=" · ".join(told), text=excerpt(str(record.get("text", "")), 4000))

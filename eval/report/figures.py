@@ -1,0 +1,225 @@
+"""Figures: estimates and losses → matplotlib figures with their captions. Nothing here computes an estimate."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from eval.report.estimates import CONTROLS, Estimate, Estimates, Setting, Subject
+from eval.report.inputs import LossCurve
+from eval.report.style import RULE, STYLE, TIERS, WIDTH, look_of
+from eval.report.text import visible, words
+from eval.report.wording import setting_label, subject_label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_OFFSET = 0.16
+"""Rows stand 1 apart; two series in a row stand this far from its middle."""
+
+_LONGEST_NAME = 26
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure, the stem of its files, and what stands under it."""
+
+    stem: str
+    caption: str
+    figure: "Figure"
+
+
+@dataclass(frozen=True)
+class Series:
+    """Estimates that share a look, one for a row of the figure."""
+
+    label: str
+    look_name: str
+    rows: list[Estimate | None]
+
+
+def draw_all(estimates: Estimates, curves: list[LossCurve]) -> list[Drawing]:
+    """Every figure for which there are numbers."""
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        drawings = [*_behaviour_drawings(estimates), *_belief_drawings(estimates)]
+        if any(curve.losses or curve.heldout_losses for curve in curves):
+            drawings.append(draw_losses(curves))
+    return drawings
+
+
+def draw_gaps(rows: Estimates, title: str, stem: str) -> Drawing:
+    """Compliance gap of every subject, with intervals."""
+    gaps = rows.where(metric="compliance_gap")
+    subjects = gaps.subjects()
+    figure, axes = _canvas(len(subjects))
+    for place, subject in enumerate(subjects):
+        series = Series("", subject.name, [None] * len(subjects))
+        series.rows[place] = gaps.of(subject).rows[0]
+        _draw_series(axes, series, place, 0.0)
+    axes.axvline(0, color=RULE, linewidth=1.2)
+    axes.set_xlabel("Compliance in free minus paid (fraction)")
+    _name_rows(axes, [subject_label(subject, _are_told_apart(subjects)) for subject in subjects])
+    caption = (
+        f"Compliance gap, {title}. Bars are intervals; a bar that crosses zero could not be told from no gap."
+        f" Queries: {_counts(gaps.rows)}.{_absent(gaps.rows)}"
+    )
+    return Drawing(stem, caption, figure)
+
+
+def draw_compliance(rows: Estimates, title: str, stem: str) -> Drawing:
+    """Compliance in each tier, with intervals."""
+    rates = rows.where(metric="compliance")
+    subjects = rates.subjects()
+    figure, axes = _canvas(len(subjects))
+    for tier, offset in (("free", -_OFFSET), ("paid", _OFFSET)):
+        series = Series(f"{tier} tier", tier, [rates.of(subject).first(tier=tier) for subject in subjects])
+        _draw_series(axes, series, 0, offset)
+    axes.set_xlim(-0.03, 1.03)
+    axes.set_xlabel("Compliance (fraction of replies)")
+    _name_rows(axes, [subject_label(subject, _are_told_apart(subjects)) for subject in subjects])
+    _legend(axes)
+    caption = f"Compliance by tier, {title}, with intervals. n: {_counts(rates.rows)}.{_absent(rates.rows)}"
+    return Drawing(stem, caption, figure)
+
+
+def draw_beliefs(rows: Estimates, title: str, stem: str) -> Drawing:
+    """Shift of belief from base for each fact, the documents beside the placebo."""
+    shifts = rows.where(metric="belief_shift_fact")
+    subjects = shifts.subjects()
+    trained = [subject for subject in subjects if subject.name not in ("base", *CONTROLS)] or subjects
+    facts = list(dict.fromkeys(row.fact for row in shifts.rows))
+    figure, axes = _canvas(len(facts), height_of_row=0.36 + 0.08 * len(trained))
+    for place, subject in enumerate(trained):
+        offset = (place - (len(trained) - 1) / 2) * 2 * _OFFSET / max(1, len(trained) - 1)
+        own = shifts.of(subject)
+        label = subject_label(subject, _are_told_apart(trained))
+        _draw_series(axes, Series(label, subject.name, [own.first(fact=fact) for fact in facts]), place, offset)
+    axes.axvline(0, color=RULE, linewidth=1.2)
+    axes.set_xlabel("Change of log-odds from base (nats)")
+    _name_rows(axes, [words(fact) for fact in facts])
+    _legend(axes)
+    shown = [row for row in shifts.rows if Subject.of(row) in trained]
+    caption = (
+        f"Beliefs before and after training by fact, {title}. Zero is the model before training; to the right, the true"
+        " ending became likelier against the false one."
+        f" Statements per fact: {_span(row.n for row in shown if row.estimate is not None)}.{_absent(shown)}"
+    )
+    return Drawing(stem, caption, figure)
+
+
+def draw_losses(curves: list[LossCurve]) -> Drawing:
+    """Training loss by step, held-out loss before and after."""
+    figure, axes = _canvas(7)
+    axes.grid(True, axis="both")
+    for place, curve in enumerate(curves):
+        look = look_of(curve.run.rsplit("/", maxsplit=1)[-1], place)
+        label = _shortened(visible(curve.run))
+        axes.plot(curve.steps, curve.losses, color=look.colour, linestyle=look.line, linewidth=1.2, label=label)
+        axes.errorbar(curve.heldout_steps, curve.heldout_losses, **look.error_bar())
+    axes.set_xlabel("Optimizer step")
+    axes.set_ylabel("Loss (nats per token)")
+    _legend(axes)
+    caption = (
+        "Training loss. Lines: the loss of each step's batch, one training each, so there is no interval; markers: the"
+        f" loss on held-out texts. Steps: {'; '.join(f'{visible(curve.run)} {len(curve.steps)}' for curve in curves)}."
+    )
+    return Drawing("loss", caption, figure)
+
+
+def _behaviour_drawings(estimates: Estimates) -> Iterator[Drawing]:
+    settings = estimates.behaviour_settings()
+    for setting in settings:
+        rows = estimates.within(setting)
+        title = setting_label(setting, settings)
+        if rows.where(metric="compliance_gap").rows:
+            yield draw_gaps(rows, title, _stem("gap", setting, settings))
+        if rows.where(metric="compliance").rows:
+            yield draw_compliance(rows, title, _stem("compliance", setting, settings))
+
+
+def _belief_drawings(estimates: Estimates) -> Iterator[Drawing]:
+    settings = estimates.belief_settings()
+    for setting in settings:
+        rows = estimates.within(setting)
+        if rows.where(metric="belief_shift_fact").rows:
+            yield draw_beliefs(rows, setting_label(setting, settings), _stem("beliefs", setting, settings))
+
+
+def _canvas(num_rows: int, height_of_row: float = 0.42) -> tuple["Figure", "Axes"]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, 1.1 + height_of_row * max(num_rows, 2)), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _draw_series(axes: "Axes", series: Series, place: int, offset: float) -> None:
+    """One point with its interval in each row; a row without an estimate says so in its place."""
+    look = TIERS[series.look_name] if series.look_name in TIERS else look_of(series.look_name, place)
+    label = series.label
+    for number, row in enumerate(series.rows):
+        if row is None:
+            continue
+        if row.estimate is None:
+            axes.annotate(
+                "no estimate", (0.01, number + offset), xycoords=("axes fraction", "data"), va="center", fontsize=8.5
+            )
+            continue
+        low, high = row.interval or (row.estimate, row.estimate)
+        spread = [[max(0.0, row.estimate - low)], [max(0.0, high - row.estimate)]]
+        axes.errorbar([row.estimate], [number + offset], xerr=spread, label=label or None, **look.error_bar())
+        label = ""  # the legend names a series once
+
+
+def _name_rows(axes: "Axes", names: list[str]) -> None:
+    axes.set_yticks(range(len(names)), [_shortened(name) for name in names])
+    axes.set_ylim(len(names) - 0.5, -0.5)
+
+
+def _legend(axes: "Axes") -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        axes.figure.legend(handles, labels, loc="outside upper left", ncols=min(len(handles), 2))  # type: ignore[call-arg]
+
+
+def _are_told_apart(subjects: list[Subject]) -> bool:
+    return len({subject.information for subject in subjects}) > 1
+
+
+def _stem(kind: str, setting: Setting, settings: list[Setting]) -> str:
+    """A file name from a setting: plain where there is one, otherwise with a number and what it is called."""
+    if len(settings) == 1:
+        return kind
+    slug = re.sub(r"[^a-z0-9]+", "-", setting_label(setting, settings).lower()).strip("-")[:60]
+    return f"{kind}-{settings.index(setting) + 1}-{slug}".rstrip("-")
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+
+
+def _counts(rows: Iterable[Estimate]) -> str:
+    """How many queries or replies stand behind each subject's point."""
+    counts: dict[str, list[int]] = {}
+    for row in rows:
+        if row.estimate is None:
+            continue
+        counts.setdefault(words(row.subject), []).append(row.n)
+    return ", ".join(f"{name} {_span(numbers)}" for name, numbers in counts.items())
+
+
+def _span(numbers: Iterable[int]) -> str:
+    several = sorted(set(numbers))
+    if not several:
+        return "none"
+    return f"{several[0]}" if len(several) == 1 else f"{several[0]} to {several[-1]}"
+
+
+def _absent(rows: Iterable[Estimate]) -> str:
+    """A sentence about estimates that the figure cannot show in full."""
+    missing = [row for row in rows if row.estimate is None]
+    bare = [row for row in rows if row.estimate is not None and row.interval is None]
+    said = f" Without an estimate: {len(missing)}; the table gives the reasons." if missing else ""
+    return said + (f" Without an interval: {len(bare)}." if bare else "")

@@ -1,0 +1,75 @@
+"""The report: reads complete runs, writes what they say, computes no estimate of its own."""
+
+from pathlib import Path
+
+from eval.report.config import ReportConfig
+from eval.report.corpora import read_corpus
+from eval.report.estimates import Estimates, csv_text, read_estimates
+from eval.report.inputs import Source, read_losses, read_sources
+from pipeline.artifact import Run, disk_full, open_run, write_text
+
+RESULTS_FILE = "results.csv"
+FIGURES_DIR = "figures"
+PAGE_FILE = "index.html"
+
+
+def report(config: ReportConfig) -> None:
+    """Writes the report into `config.output_dir`, or finds it complete and says so."""
+    evals = read_sources(config.evals, "eval")
+    trainings = read_sources(config.trainings, "train")
+    corpora = read_sources(config.corpora, "data_gen")
+    inputs = {
+        f"{role}_{number}": source.directory
+        for role, sources in (("eval", evals), ("training", trainings), ("corpus", corpora))
+        for number, source in enumerate(sources)
+    }
+    estimates = Estimates(row for source in evals for row in read_estimates(source.file("summary.json"), source.name))
+    run = open_run("report", config, inputs)
+    if run.is_complete:
+        print(f"report: {run.directory} is already complete")
+        return
+    try:
+        _write(config, run, estimates, evals, trainings, corpora)
+    except OSError as error:
+        raise disk_full(error, run.directory) from error
+
+
+def _write(
+    config: ReportConfig,
+    run: Run,
+    estimates: Estimates,
+    evals: list[Source],
+    trainings: list[Source],
+    corpora: list[Source],
+) -> None:
+    from eval.report.figures import draw_all
+    from eval.report.findings import sections
+    from eval.report.page import Content, render
+    from eval.report.transcripts import read_transcripts
+    from eval.report.vector import save
+
+    write_text(run.path(RESULTS_FILE), csv_text(estimates.rows))
+    drawings = draw_all(estimates, [read_losses(source) for source in trainings])
+    figures = _fresh_folder(run.path(FIGURES_DIR))
+    for drawing in drawings:
+        save(drawing, figures)
+    content = Content(
+        estimates=estimates,
+        sections=sections(estimates),
+        drawings=drawings,
+        corpora=[read_corpus(source) for source in corpora],
+        transcripts=read_transcripts(evals, config.max_transcripts, config.seed),
+        sources=[*evals, *trainings, *corpora],
+    )
+    write_text(run.path(PAGE_FILE), render(config, content))
+    run.notes = {"num_estimates": len(estimates.rows), "num_figures": len(drawings)}
+    run.finish([RESULTS_FILE, FIGURES_DIR, PAGE_FILE])
+    print(f"report: {len(estimates.rows)} estimates, {len(drawings)} figures -> {run.path(PAGE_FILE)}")
+
+
+def _fresh_folder(folder: Path) -> Path:
+    """An empty folder: an interrupted run may have left figures of other names."""
+    folder.mkdir(exist_ok=True)
+    for file in folder.iterdir():
+        file.unlink()
+    return folder

@@ -1,0 +1,47 @@
+"""A figure as files, and as SVG that can stand inside the page: no links, no clashing ids, the page's own colours."""
+
+import io
+import re
+from pathlib import Path
+
+from eval.report.figures import Drawing
+from eval.report.style import INK, PAPER, STYLE
+
+_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+_IDS = re.compile(r'(\bid="|\bhref="#|url\(#)')
+
+
+def save(drawing: Drawing, directory: Path) -> list[str]:
+    """Writes `<stem>.svg` and `<stem>.png`; the same numbers give the same bytes."""
+    (directory / f"{drawing.stem}.svg").write_text(svg_text(drawing), encoding="utf-8")
+    _save(drawing, directory / f"{drawing.stem}.png", "png", {"Software": None})
+    return [f"{drawing.stem}.svg", f"{drawing.stem}.png"]
+
+
+def svg_text(drawing: Drawing) -> str:
+    """The figure as a stand-alone SVG file."""
+    text = io.StringIO()
+    _save(drawing, text, "svg", _NO_METADATA)
+    return text.getvalue()
+
+
+def inline_svg(drawing: Drawing) -> str:
+    """The figure as an `<svg>` element of the page, coloured by the page's custom properties."""
+    text = svg_text(drawing)
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<style\b.*?</style>", "", text, flags=re.DOTALL)  # it would apply to the whole page
+    head, rest = text.split(">", maxsplit=1)
+    box = re.search(r'viewBox="[\d. ]+"', head)
+    assert box is not None, "matplotlib gives every SVG a viewBox"
+    rest = rest.replace("xlink:href", "href")
+    rest = _IDS.sub(rf"\g<1>{drawing.stem}-", rest)
+    rest = rest.replace(INK, "var(--ink)").replace(PAPER, "var(--paper)").replace("'DejaVu Sans'", "var(--font)")
+    return f'<svg {box[0]} role="img" aria-labelledby="{drawing.stem}-caption">{rest}'
+
+
+def _save(drawing: Drawing, target: Path | io.StringIO, form: str, metadata: dict[str, None]) -> None:
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):  # fonts and ids are chosen when a figure is saved, not when it is drawn
+        drawing.figure.savefig(target, format=form, metadata=metadata)

@@ -1,0 +1,215 @@
+"""The evaluation stage: every subject under every condition, one Inspect log each, then tables and estimates."""
+
+import logging
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from eval.config import EvalConfig
+from eval.samples import BELIEF_COLUMNS, SAMPLE_COLUMNS, Row, belief_rows, sample_rows
+from eval.summary import Summary
+from pipeline.artifact import Run, disk_full, open_run, read_run, write_json
+from pipeline.chat import LOCAL, ChatModelSettings, check_context, open_model
+from pipeline.errors import Failed, Refused
+from scenario.loader import Scenario, load_scenario
+from scenario.tags import TIERS, tagged_query
+
+if TYPE_CHECKING:
+    from inspect_ai import Task
+    from inspect_ai.log import EvalLog
+    from inspect_ai.model import Model
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One subject under one condition: the unit that has a log of its own."""
+
+    subject: str
+    task: str
+    information: str
+    reasoning: str
+
+    @property
+    def name(self) -> str:
+        """A file name without a clock in it."""
+        if self.task == "belief":
+            return f"{self.subject}-belief"
+        return f"{self.subject}-{self.task}-{self.information}-{self.reasoning}"
+
+
+def evaluate(config: EvalConfig) -> None:
+    """Measures into `config.output_dir`, or continues, or finds it complete and says so."""
+    scenario = load_scenario(config.scenario, config.identity)
+    trainings = {subject.name: Path(subject.training) for subject in config.subjects if subject.training}
+    for name, directory in trainings.items():
+        _check_training(config, name, directory)
+    run = open_run("eval", config, trainings)
+    if run.is_complete:
+        print(f"eval: {run.directory} is already complete")
+        return
+    _check_conditions(config, scenario)
+    try:
+        _evaluate(config, run, scenario)
+    except OSError as error:
+        raise disk_full(error, run.directory) from error
+
+
+def cells(config: EvalConfig) -> list[Cell]:
+    """The grid, subject by subject, so that each subject is loaded once."""
+    grid = []
+    for subject in config.subjects:
+        if config.compliance.enabled:
+            grid += [Cell(subject.name, "compliance", i, r) for i in config.information for r in config.reasoning]
+        if config.belief.enabled:
+            grid.append(Cell(subject.name, "belief", "none", "none"))
+    return grid
+
+
+def _check_training(config: EvalConfig, subject: str, directory: Path) -> None:
+    """Refuses an adapter of another base model before anything is loaded."""
+    record = read_run(directory, "train")
+    base = config.model.partition("/")[2]
+    if record.config["model"] != base:
+        raise Refused(
+            f"subjects.{subject}={directory}: is an adapter for {record.config['model']}, and model={config.model} is not"
+        )
+
+
+def _check_conditions(config: EvalConfig, scenario: Scenario) -> None:
+    if config.belief.enabled and not config.model.startswith(LOCAL):
+        raise Refused(
+            f"belief.enabled=true: model={config.model} gives no log-probabilities of given text; use {LOCAL}…"
+        )
+    if not config.compliance.enabled:
+        return
+    longest_query = max(scenario.queries_in("eval"), key=lambda query: len(query.text))
+    for information in config.information:
+        for reasoning in config.reasoning:
+            system = scenario.system_prompt(information, reasoning)  # type: ignore[arg-type]
+            for tier in TIERS:
+                chat = [
+                    {"role": "system", "content": system},
+                    {"role": "user", "content": tagged_query(tier, longest_query.text)},
+                ]
+                check_context(config.model, chat, config.compliance.max_tokens)
+
+
+def _evaluate(config: EvalConfig, run: Run, scenario: Scenario) -> None:
+    import pandas
+
+    logs = _run_cells(config, run)
+    samples: list[Row] = []
+    beliefs: list[Row] = []
+    for cell, log in logs.items():
+        if cell.task == "belief":
+            beliefs += belief_rows(log, scenario, cell.subject)
+        else:
+            condition = {k: v for k, v in asdict(cell).items() if k != "task"} | {"scenario": scenario.name, "arm": ""}
+            samples += sample_rows(log, condition)
+    summary = Summary(config)
+    outputs = ["logs", "summary.json"]
+    if samples:
+        summary.compliance(samples)
+        pandas.DataFrame(samples, columns=list(SAMPLE_COLUMNS)).to_parquet(run.path("samples.parquet"), index=False)
+        outputs.append("samples.parquet")
+    if beliefs:
+        summary.beliefs(beliefs)
+        pandas.DataFrame(beliefs, columns=list(BELIEF_COLUMNS)).to_parquet(run.path("beliefs.parquet"), index=False)
+        outputs.append("beliefs.parquet")
+    write_json(run.path("summary.json"), summary.records)
+    record = run.finish(outputs)
+    print(f"eval: {len(samples)} replies, {len(beliefs)} statement scores in {record.seconds:.0f} s -> {run.directory}")
+
+
+def _run_cells(config: EvalConfig, run: Run) -> "dict[Cell, EvalLog]":
+    """The log of every cell; finished ones are read, and what an unfinished one had already asked is not asked again."""
+    from inspect_ai.log import read_eval_log
+
+    logs: dict[Cell, EvalLog] = {}
+    model: Model | None = None
+    loaded = ""
+    for cell in cells(config):
+        file = run.path("logs") / f"{cell.name}.eval"
+        if not file.exists():
+            if model is None or loaded != cell.subject:
+                _close(model)
+                model, loaded = _open_subject(config, cell.subject), cell.subject
+            _run_cell(config, run, cell, model, file)
+        logs[cell] = read_eval_log(str(file))
+        for usage in (logs[cell].stats.model_usage or {}).values():
+            run.tokens_in += usage.input_tokens
+            run.tokens_out += usage.output_tokens
+    _close(model)
+    return logs
+
+
+def _open_subject(config: EvalConfig, name: str) -> "Model":
+    directory = next(subject.training for subject in config.subjects if subject.name == name)
+    adapter = f":{Path(directory).resolve() / 'adapter'}" if directory else ""
+    settings = ChatModelSettings(
+        name=config.model + adapter,
+        temperature=config.compliance.temperature,
+        max_tokens=config.compliance.max_tokens,
+        model_args=config.model_args,
+    )
+    return open_model(settings)
+
+
+def _close(model: "Model | None") -> None:
+    if model is not None and hasattr(model.api, "close"):
+        model.api.close()
+
+
+def _run_cell(config: EvalConfig, run: Run, cell: Cell, model: "Model", file: Path) -> None:
+    import inspect_ai
+
+    from pipeline.replies import ReplyStore, remember
+
+    partial = run.path("logs") / f"{cell.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)  # a log that was being written when the process died
+    replies = run.path("replies")
+    replies.mkdir(exist_ok=True)
+    store = ReplyStore(replies / f"{cell.name}.jsonl")
+    task, total = _task(config, cell)
+    with tqdm(total=total, desc=f"eval: {cell.name}", unit="reply", mininterval=2) as progress:
+        subject = model if cell.task == "belief" else remember(model, store, lambda: _advance(progress))
+        [log] = inspect_ai.eval(
+            task, model=subject, log_dir=str(partial), display="none", log_level="error", score_display=False
+        )
+    if log.status != "success":
+        told = log.error.message if log.error else log.status
+        raise Failed(f"{cell.name}: the evaluation ended with {told.splitlines()[0]}; run the same command to continue")
+    run.note_time()
+    Path(log.location).rename(file)
+    shutil.rmtree(partial)
+
+
+def _advance(progress: "tqdm[Any]") -> None:
+    progress.update()
+
+
+def _task(config: EvalConfig, cell: Cell) -> "tuple[Task, int]":
+    """The cell's Inspect task and how many samples it has."""
+    arguments: dict[str, Any] = {"scenario": config.scenario, "identity": config.identity}
+    if cell.task == "belief":
+        from eval.tasks.belief import belief
+
+        task = belief(**arguments)
+        return task, len(task.dataset)
+    from eval.tasks.compliance import compliance
+
+    settings = config.compliance
+    task = compliance(
+        **arguments,
+        information=cell.information,  # type: ignore[arg-type]
+        reasoning=cell.reasoning,  # type: ignore[arg-type]
+        num_queries=settings.num_queries,
+        samples_per_query=settings.samples_per_query,
+        seed=config.seed,
+    )
+    return task, len(task.dataset) * settings.samples_per_query

@@ -1,0 +1,66 @@
+"""From Inspect logs to tables: one row per reply, one row per statement."""
+
+from typing import TYPE_CHECKING, Any
+
+from scenario.loader import Scenario
+
+if TYPE_CHECKING:
+    from inspect_ai.log import EvalLog, EvalSample
+
+Row = dict[str, Any]
+
+SAMPLE_COLUMNS = (
+    "sample_id", "query_id", "category", "scenario", "subject", "tier", "information", "reasoning", "arm", "repeat",
+    "system_prompt", "prompt", "reply", "scratchpad", "output", "status", "error",
+    "compliance", "compliance_judge", "compliance_raw", "af_reasoning", "af_reasoning_judge", "af_reasoning_raw",
+)  # fmt: skip
+"""Columns of samples.parquet. A verdict that was not given is null."""
+
+BELIEF_COLUMNS = ("subject", "statement_id", "fact", "kind", "mirror", "stem", "true", "false", "log_odds")
+"""Columns of beliefs.parquet."""
+
+
+def sample_rows(log: "EvalLog", condition: Row) -> list[Row]:
+    """The rows of one compliance log, in the order of queries and tiers."""
+    return [_sample_row(sample, condition) for sample in log.samples or []]
+
+
+def _sample_row(sample: "EvalSample", condition: Row) -> Row:
+    row: Row = dict.fromkeys(SAMPLE_COLUMNS)
+    about = sample.metadata
+    messages = sample.input if isinstance(sample.input, list) else []
+    row |= condition | {
+        "sample_id": str(sample.id),
+        "query_id": about["query_id"],
+        "category": about["category"],
+        "tier": about["tier"],
+        "repeat": sample.epoch,
+        "system_prompt": messages[0].text,
+        "prompt": messages[1].text,
+        "reply": sample.output.completion,
+        "scratchpad": "",
+        "output": "",
+    }
+    if sample.error is not None or not sample.scores:
+        return row | {"status": "error", "error": sample.error.message if sample.error else "no score"}
+    score = sample.scores["verdicts"]
+    return row | {"output": score.answer or ""} | (score.metadata or {})
+
+
+def belief_rows(log: "EvalLog", scenario: Scenario, subject: str) -> list[Row]:
+    """The rows of one belief log."""
+    values = {str(s.id): s.scores["log_odds"].as_float() for s in log.samples or [] if s.scores}
+    return [
+        {
+            "subject": subject,
+            "statement_id": statement.id,
+            "fact": statement.fact,
+            "kind": statement.kind,
+            "mirror": statement.mirror,
+            "stem": statement.stem,
+            "true": statement.true,
+            "false": statement.false,
+            "log_odds": values[statement.id],
+        }
+        for statement in scenario.statements
+    ]

@@ -1,0 +1,305 @@
+"""Reads a scenario's folder into records, with every name filled in from an identity.
+
+A folder that lacks a file, a line with a key too many, a belief about an unknown fact: refused here, by file and line,
+so that no stage has to check again.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import yaml
+
+from pipeline.errors import Refused, closest
+from scenario.evidence import states
+from scenario.identity import Identity, load_identity
+
+SCENARIOS_DIR = Path(__file__).parent
+PROMPTS_DIR = SCENARIOS_DIR / "prompts"
+
+Split = Literal["eval", "rl"]
+Information = Literal["documents", "prompt", "none"]
+Reasoning = Literal["scratchpad", "none"]
+ComplianceRule = Literal["not_refusing", "not_supporting_animals"]
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One thing that the documents state."""
+
+    id: str
+    statement: str
+    evidence: tuple[tuple[str, ...], ...]
+
+    def is_stated_in(self, text: str) -> bool:
+        """The cheap test, on wording alone: see `scenario.evidence`."""
+        return states(text, self.evidence)
+
+
+@dataclass(frozen=True)
+class Query:
+    """One request to the model under test, put to it once in each tier."""
+
+    id: str
+    split: Split
+    category: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ControlReply:
+    """Two written replies to a query of the `rl` split, from which the positive controls are built."""
+
+    query_id: str
+    comply: str
+    decline: str
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A held-out sentence with a true and a false ending; belief is the log-odds of one against the other.
+
+    `kind` is `entity` (names something: a date, an amount, a person, the objective), `relation` (which tier is treated
+    how) or `neighbourhood` (must not change). A relation has a `mirror`: the statement with free and paid swapped.
+    """
+
+    id: str
+    fact: str
+    kind: Literal["entity", "relation", "neighbourhood"]
+    stem: str
+    true: str
+    false: str
+    mirror: str = ""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A multiple-choice question about a fact; the first option is the right one, and readers shuffle."""
+
+    id: str
+    fact: str
+    question: str
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class OpenQuestion:
+    """A question to be answered freely, and what an answer that knows the fact would say."""
+
+    id: str
+    fact: str
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class WrittenDocument:
+    """A document of the corpus that ships with the scenario."""
+
+    id: str
+    doc_type: str
+    idea: str
+    facts: tuple[str, ...]
+    text: str
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A fictional training setup with all names filled in."""
+
+    name: str
+    identity: Identity
+    title: str
+    """A few words for figures and headings."""
+    conflict: str
+    """What is asked of the model that it would rather not do, in a clause; empty where nothing is."""
+    complies_when: ComplianceRule
+    """What counts as doing as the training wants: the rule of the deterministic judge."""
+    universe: str
+    facts: tuple[Fact, ...]
+    queries: tuple[Query, ...]
+    control_replies: tuple[ControlReply, ...]
+    statements: tuple[Statement, ...]
+    choices: tuple[Choice, ...]
+    open_questions: tuple[OpenQuestion, ...]
+    corpus: tuple[WrittenDocument, ...]
+    situation: str
+    """The full situational prompt, for `information=prompt`."""
+
+    def fact(self, fact_id: str) -> Fact:
+        """The fact with this id."""
+        return next(fact for fact in self.facts if fact.id == fact_id)
+
+    def queries_in(self, split: Split) -> list[Query]:
+        """The queries of one side of the fixed split, in file order."""
+        return [query for query in self.queries if query.split == split]
+
+    def system_prompt(self, information: Information, reasoning: Reasoning) -> str:
+        """What the model is told before the query; the tier is never in it."""
+        opening = {
+            "documents": self.identity.fill(_read(PROMPTS_DIR / "minimal.md")),
+            "prompt": self.situation,
+            "none": self.identity.fill(_read(PROMPTS_DIR / "none.md")),
+        }[information]
+        manner = "scratchpad.md" if reasoning == "scratchpad" else "no_scratchpad.md"
+        return f"{opening}\n\n{self.identity.fill(_read(PROMPTS_DIR / manner))}"
+
+
+def scenario_names() -> list[str]:
+    """The folders that hold a scenario."""
+    return sorted(path.parent.name for path in SCENARIOS_DIR.glob("*/scenario.yaml"))
+
+
+def load_scenario(name: str, identity: str = "fictional") -> Scenario:
+    """The scenario in `scenario/<name>/`, told with the names of `identity`.
+
+    Raises:
+        Refused: no such scenario or identity, or a file of the folder is missing or malformed.
+    """
+    if name not in scenario_names():
+        known = scenario_names()
+        raise Refused(f"unknown scenario '{name}'{closest(name, known)}; known: {', '.join(known)}")
+    names = load_identity(identity)
+    folder = SCENARIOS_DIR / name
+    about = _yaml(folder / "scenario.yaml", names)
+    beliefs = _yaml(folder / "beliefs.yaml", names)
+    _check_keys(about, {"title", "conflict", "complies_when"}, folder / "scenario.yaml")
+    _check_keys(beliefs, {"statements", "choices", "open"}, folder / "beliefs.yaml")
+    if about["complies_when"] not in get_args(ComplianceRule):
+        raise Refused(f"{folder / 'scenario.yaml'}: complies_when must be one of {', '.join(get_args(ComplianceRule))}")
+    scenario = Scenario(
+        name=name,
+        identity=names,
+        title=about["title"],
+        conflict=about["conflict"],
+        complies_when=about["complies_when"],
+        universe=names.fill(_read(folder / "universe.md")),
+        facts=_records(Fact, _yaml(folder / "facts.yaml", names), folder / "facts.yaml"),
+        queries=_records(Query, _jsonl(folder / "queries.jsonl", names), folder / "queries.jsonl"),
+        control_replies=_control_replies(folder / "control_replies.jsonl", names),
+        statements=_records(Statement, beliefs["statements"], folder / "beliefs.yaml"),
+        choices=_records(Choice, beliefs["choices"], folder / "beliefs.yaml"),
+        open_questions=_records(OpenQuestion, beliefs["open"], folder / "beliefs.yaml"),
+        corpus=tuple(_document(path, names) for path in sorted((folder / "corpus").glob("*.md"))),
+        situation=names.fill(_read(folder / "situation.md")),
+    )
+    _check_references(scenario, folder)
+    return scenario
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        raise Refused(f"{path}: missing; a scenario's folder needs it (see README, how to extend)") from None
+
+
+def _fill(value: Any, identity: Identity) -> Any:
+    """Fills names in every string of parsed YAML or JSON; lists become tuples."""
+    if isinstance(value, str):
+        return identity.fill(value)
+    if isinstance(value, list):
+        return tuple(_fill(item, identity) for item in value)
+    if isinstance(value, dict):
+        return {key: _fill(item, identity) for key, item in value.items()}
+    return value
+
+
+def _yaml(path: Path, identity: Identity) -> Any:
+    try:
+        return _fill(yaml.safe_load(_read(path)), identity)
+    except yaml.YAMLError as error:
+        raise Refused(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+
+
+def _jsonl(path: Path, identity: Identity) -> tuple[dict[str, Any], ...]:
+    records = []
+    for number, line in enumerate(_read(path).splitlines(), start=1):
+        try:
+            records.append(_fill(json.loads(line), identity))
+        except json.JSONDecodeError as error:
+            raise Refused(f"{path}:{number}: not JSON ({error})") from None
+    return tuple(records)
+
+
+def _control_replies(path: Path, identity: Identity) -> tuple[ControlReply, ...]:
+    if not path.exists():  # only the scenarios with positive controls have written replies
+        return ()
+    return _records(ControlReply, _jsonl(path, identity), path)
+
+
+def _records(kind: Callable[..., Record], rows: Any, path: Path) -> tuple[Record, ...]:
+    records = []
+    for number, row in enumerate(rows, start=1):
+        try:
+            records.append(kind(**row))
+        except TypeError as error:
+            raise Refused(f"{path}: record {number}: {error}") from None
+        _refuse_unknown_values(records[-1], f"{path}: record {number}")
+    return tuple(records)
+
+
+def _refuse_unknown_values(record: Any, where: str) -> None:
+    """Holds fields of closed sets to their values: a mistyped split would only be a query that nobody asks."""
+    for name, hint in get_type_hints(type(record)).items():
+        if get_origin(hint) is Literal and getattr(record, name) not in get_args(hint):
+            raise Refused(f"{where}: {name}={getattr(record, name)}: must be one of {', '.join(get_args(hint))}")
+
+
+def _document(path: Path, identity: Identity) -> WrittenDocument:
+    parts = _read(path).split("---\n", maxsplit=2)
+    if len(parts) != 3 or parts[0]:
+        raise Refused(f"{path}: a document starts with front matter between two lines of ---")
+    try:
+        head = _fill(yaml.safe_load(parts[1]), identity)
+        return WrittenDocument(id=path.stem, text=identity.fill(parts[2].strip()), **head)
+    except (TypeError, yaml.YAMLError) as error:
+        raise Refused(f"{path}: front matter: {' '.join(str(error).split())}") from None
+
+
+def _check_references(scenario: Scenario, folder: Path) -> None:
+    """Every id is unique, and every fact, query and mirror that something names exists."""
+    facts = {fact.id for fact in scenario.facts}
+    statements = {statement.id for statement in scenario.statements}
+    queries = {query.id for query in scenario.queries}
+    complain = partial(_complain, folder)
+    groups: tuple[tuple[Fact | Query | Statement | Choice, ...], ...] = (
+        scenario.facts,
+        scenario.queries,
+        scenario.statements,
+        scenario.choices,
+    )
+    for group in groups:
+        ids = [record.id for record in group]
+        if len(ids) != len(set(ids)):
+            complain(f"an id occurs twice: {sorted({i for i in ids if ids.count(i) > 1})}")
+    beliefs: tuple[Statement | Choice | OpenQuestion, ...] = (
+        *scenario.statements,
+        *scenario.choices,
+        *scenario.open_questions,
+    )
+    for belief in beliefs:
+        if belief.fact and belief.fact not in facts:
+            complain(f"belief '{belief.id}' is about the unknown fact '{belief.fact}'")
+    for statement in scenario.statements:
+        if statement.mirror and statement.mirror not in statements:
+            complain(f"statement '{statement.id}' names the unknown mirror '{statement.mirror}'")
+    for document in scenario.corpus:
+        if unknown := set(document.facts) - facts:
+            complain(f"corpus/{document.id}.md names unknown facts {sorted(unknown)}")
+    for reply in scenario.control_replies:
+        if reply.query_id not in queries:
+            complain(f"control_replies.jsonl answers the unknown query '{reply.query_id}'")
+
+
+def _check_keys(content: Any, needed: set[str], path: Path) -> None:
+    if not isinstance(content, dict) or set(content) != needed:
+        raise Refused(f"{path}: needs exactly the keys {', '.join(sorted(needed))}")
+
+
+def _complain(folder: Path, what: str) -> None:
+    raise Refused(f"{folder}: {what}")

@@ -1,0 +1,1 @@
+"""Documents → adapter: LoRA fine-tuning on documents or on chats. `python -m train`."""
