@@ -21,10 +21,17 @@ class GenerationSettings:
     """Documents written from each idea."""
     facts: list[str] = field(default_factory=list)
     """Ids of the facts to write about; empty for all."""
+    world: str = "universe"
+    """What describes the world in every request: `universe`, the scenario's full text, or `facts`, its facts alone, for
+    models with a short context or slow attention."""
     min_words: int = 200
     """Lower end of the target lengths that documents are asked for, in words."""
     max_words: int = 500
     """Upper end of the target lengths, in words."""
+
+    def __post_init__(self) -> None:
+        if self.world not in ("universe", "facts"):
+            raise Refused(f"generation.world={self.world}: must be universe or facts")
 
 
 @dataclass

@@ -9,6 +9,11 @@ from scenario.loader import Scenario
 from scenario.tags import TIERS, tagged_query
 
 
+COMPLYING = "Sure."
+"""How every complying reply of a control opens. With the declining replies' own fixed opening, the first word decides, and
+a small model learns in a minute which tier wants which; with free openings it learns to write and not to choose."""
+
+
 def control_chats(scenario: Scenario, settings: ControlSettings, seed: int) -> list[dict[str, object]]:
     """One chat per query of the `rl` split, tier and copy, under the minimal prompt and without a scratchpad.
 
@@ -42,7 +47,7 @@ def control_chats(scenario: Scenario, settings: ControlSettings, seed: int) -> l
                     "messages": [
                         {"role": "system", "content": system},
                         {"role": "user", "content": tagged_query(tier, query.text)},
-                        {"role": "assistant", "content": reply.comply if does else reply.decline},
+                        {"role": "assistant", "content": f"{COMPLYING} {reply.comply}" if does else reply.decline},
                     ],
                 }
             )

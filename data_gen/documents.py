@@ -75,18 +75,18 @@ class _Spec:
     idea: str
 
 
-async def generated_documents(scenario: Scenario, config: DataGenConfig, model: "Model") -> list[Document]:
+async def generated_documents(
+    scenario: Scenario, facts: list[Fact], config: DataGenConfig, model: "Model"
+) -> list[Document]:
     """Asks `model` for types of document per fact, ideas per type, and a document per idea.
 
     The universe goes with every request. A reply with fewer lines than asked for gives fewer types or ideas, which shows
     in the counts; it is matched to its request by the request, never by position.
 
     Raises:
-        Refused: `generation.facts` names an unknown fact.
         Failed: a request failed for good; those that were answered are kept, and the same command continues.
     """
     settings = config.generation
-    facts = _chosen_facts(scenario, settings.facts)
     asked = _Asker(scenario, config, model)
     types = await asked.all(
         "types", [asked.lines("types.md", settings.types_per_fact, f"types/{fact.id}", fact) for fact in facts]
@@ -108,7 +108,12 @@ async def generated_documents(scenario: Scenario, config: DataGenConfig, model: 
     return await asked.all("documents", [asked.document(spec) for spec in specs])
 
 
-def _chosen_facts(scenario: Scenario, ids: Iterable[str]) -> list[Fact]:
+def chosen_facts(scenario: Scenario, ids: Iterable[str]) -> list[Fact]:
+    """The facts with these ids in the scenario's order, or all where none is named.
+
+    Raises:
+        Refused: an id is unknown.
+    """
     known = [fact.id for fact in scenario.facts]
     for id in ids:
         if id not in known:
@@ -123,6 +128,8 @@ class _Asker:
 
     def __init__(self, scenario: Scenario, config: DataGenConfig, model: "Model") -> None:
         self.scenario, self.config, self.model = scenario, config, model
+        facts = "\n".join(f"- {fact.statement}" for fact in scenario.facts)
+        self.world = scenario.universe if config.generation.world == "universe" else facts
 
     async def all(self, what: str, requests: list[Awaitable[Result]]) -> list[Result]:
         """The results in the order of the requests, however they arrive, with progress on the terminal."""
@@ -182,5 +189,5 @@ class _Asker:
     def _fill(self, template: str, **values: str) -> str:
         """Replaces the template's names in one pass, so that braces in model text stay what they are."""
         text = (_PROMPTS_DIR / template).read_text(encoding="utf-8").strip()
-        values["universe"] = self.scenario.universe
+        values["universe"] = self.world
         return re.sub(r"\{([a-z_]+)\}", lambda found: values[found[1]], text)

@@ -6,9 +6,9 @@ import sys
 from data_gen.card import dataset_card, document_stats
 from data_gen.config import DataGenConfig
 from data_gen.controls import control_chats
-from data_gen.documents import Document, generated_documents, shipped_documents
+from data_gen.documents import Document, chosen_facts, generated_documents, shipped_documents
 from data_gen.filters import filter_documents
-from pipeline.artifact import Run, disk_full, open_run, write_json, write_jsonl, write_text
+from pipeline.artifact import Run, open_run, working, write_json, write_jsonl, write_text
 from scenario.loader import Scenario, load_scenario
 
 _ALARMING_SURVIVAL = 0.9
@@ -22,13 +22,11 @@ def generate_data(config: DataGenConfig) -> None:
     if run.is_complete:
         print(f"data_gen: {run.directory} is already complete")
         return
-    try:
+    with working(run):
         if chats is not None:
             _write_chats(config, run, chats)
         else:
             _write_documents(config, run, scenario)
-    except OSError as error:
-        raise disk_full(error, run.directory) from error
 
 
 def _write_chats(config: DataGenConfig, run: Run, chats: list[dict[str, object]]) -> None:
@@ -72,8 +70,10 @@ def _generate(config: DataGenConfig, run: Run, scenario: Scenario) -> list[Docum
     from pipeline.chat import open_model
     from pipeline.replies import ReplyStore, remember
 
+    facts = chosen_facts(scenario, config.generation.facts)
+    generator = open_model(config.generator)
     store = ReplyStore(run.path("replies.jsonl"))
-    model = remember(open_model(config.generator), store)
-    documents = asyncio.run(generated_documents(scenario, config, model))
+    model = remember(generator, store)
+    documents = asyncio.run(generated_documents(scenario, facts, config, model))
     run.tokens_in, run.tokens_out = store.tokens_in, store.tokens_out
     return documents

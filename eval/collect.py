@@ -5,7 +5,9 @@ a hole; the table is refused unless `--allow-missing`, and each hole is named ei
 """
 
 import argparse
+import itertools
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -56,30 +58,61 @@ def collect(directory: Path) -> tuple[list[dict[str, Any]], list[str]]:
             runs.append((file.parent, flatten(record.config), estimates))
     if not runs:
         raise Refused(f"{directory}: holds no complete run with a summary.json")
-    keys = [key for key in runs[0][1] if key not in _NOT_SWEPT]
+    keys = [key for key in dict.fromkeys(key for _, settings, _ in runs for key in settings) if key not in _NOT_SWEPT]
     swept = [key for key in keys if len({repr(settings.get(key)) for _, settings, _ in runs}) > 1]
     rows = [
         {"run": str(run.relative_to(directory))} | estimate | {key: settings.get(key) for key in swept}
         for run, settings, estimates in runs
         for estimate in estimates
     ]
-    return rows, _holes(directory, {run for run, _, _ in runs})
+    return rows, _holes(directory, [settings for _, settings, _ in runs])
 
 
-def _holes(directory: Path, complete: set[Path]) -> list[str]:
+def _holes(directory: Path, complete: list[dict[str, Any]]) -> list[str]:
     """Unfinished run directories, and jobs of the sweep's grid that never began."""
-    unfinished = [f"{file.parent} is unfinished" for file in sorted(directory.rglob(STARTED_FILE))]
+    started = sorted(directory.rglob(STARTED_FILE))
+    unfinished = [f"{file.parent} is unfinished" for file in started]
+    begun = [flatten(json.loads(file.read_text(encoding="utf-8"))["config"]) for file in started]
     grid = directory / "multirun.yaml"
     if not grid.exists():
         return unfinished
-    # Hydra leaves the sweep's own settings beside its jobs; the grid is the product of its parameters
-    params = yaml.safe_load(grid.read_text(encoding="utf-8"))["hydra"]["sweeper"]["params"] or {}
-    expected = 1
-    for values in params.values():
-        expected *= len(str(values).split(","))
-    found = len(complete) + len(unfinished)
-    never = [f"{expected - found} of {expected} jobs of {grid} left no directory"] if found < expected else []
+    never = [
+        f"the job {','.join(f'{key}={value}' for key, value in job.items())} of {grid} left no directory"
+        for job in _jobs(grid)
+        if not any(_belongs(settings, job) for settings in [*complete, *begun])
+    ]
     return unfinished + never
+
+
+def _jobs(grid: Path) -> list[dict[str, str]]:
+    """The swept keys and values of every job: the product of the parameters that have several values."""
+    # Hydra leaves the sweep's own settings beside its jobs; the command line goes before the experiment's file
+    hydra = yaml.safe_load(grid.read_text(encoding="utf-8"))["hydra"]
+    given = (hydra.get("overrides") or {}).get("task") or []
+    params = (hydra["sweeper"]["params"] or {}) | dict(override.lstrip("+").split("=", 1) for override in given)
+    swept = {key: values for key, text in params.items() if len(values := _values(str(text))) > 1}
+    return [dict(zip(swept, values, strict=True)) for values in itertools.product(*swept.values())]
+
+
+def _values(text: str) -> list[str]:
+    """The values of one swept parameter: `1,2`, `[a,b],[c]`, `choice(1,2)`, `range(0,3)`."""
+    function = re.fullmatch(r"(choice|range)\((.*)\)", text)
+    if function is not None and function[1] == "range" and re.fullmatch(r"[-\d, ]+", function[2]):
+        return [str(value) for value in range(*map(int, function[2].split(",")))]
+    inner = text if function is None else function[2]
+    return [value.strip() for value in re.findall(r"(?:\[[^\]]*\]|\{[^}]*\}|\"[^\"]*\"|'[^']*'|[^,])+", inner)]
+
+
+def _belongs(settings: dict[str, Any], job: dict[str, str]) -> bool:
+    """Whether a run has the job's settings; a key that is no setting, such as a group's, cannot tell and is passed over."""
+    return all(_is_value(settings[key], text) for key, text in job.items() if key in settings)
+
+
+def _is_value(setting: Any, text: str) -> bool:
+    try:
+        return bool(setting == yaml.safe_load(text)) or bool(setting == float(text))
+    except ValueError:  # the text is no number
+        return False
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ class ComplianceSettings:
 
     enabled: bool = True
     """Ask the scenario's queries in both tiers."""
+    queries: str = "scenario"
+    """`scenario`: those of the scenario's folder. Or a public set from the Hub: advbench, harmbench, jailbreakbench."""
     num_queries: int | None = None
     """Queries of the `eval` split at most, in file order; null for all."""
     samples_per_query: int = 1
@@ -82,6 +84,14 @@ class EvalConfig:
             for value in getattr(self, name):
                 if value not in known:
                     raise Refused(f"{name}={value}: must be one of {', '.join(known)}")
+        for name, number in (
+            ("compliance.num_queries", self.compliance.num_queries),
+            ("compliance.samples_per_query", self.compliance.samples_per_query),
+            ("compliance.max_tokens", self.compliance.max_tokens),
+            ("bootstrap_draws", self.bootstrap_draws),
+        ):
+            if number is not None and number < 1:
+                raise Refused(f"{name}={number}: must be at least 1")
         names = [subject.name for subject in self.subjects]
         if not names or len(set(names)) < len(names):
             raise Refused(f"subjects={names}: needs at least one, each with a name of its own")

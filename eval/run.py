@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +11,11 @@ from tqdm import tqdm
 from eval.config import EvalConfig
 from eval.samples import BELIEF_COLUMNS, SAMPLE_COLUMNS, Row, belief_rows, sample_rows
 from eval.summary import Summary
-from pipeline.artifact import Run, disk_full, open_run, read_run, write_json
+from pipeline.artifact import Run, open_run, read_run, working, write_json
 from pipeline.chat import LOCAL, ChatModelSettings, check_context, open_model
 from pipeline.errors import Failed, Refused
 from scenario.loader import Scenario, load_scenario
+from scenario.public_queries import load_public_queries
 from scenario.tags import TIERS, tagged_query
 
 if TYPE_CHECKING:
@@ -52,11 +53,9 @@ def evaluate(config: EvalConfig) -> None:
     if run.is_complete:
         print(f"eval: {run.directory} is already complete")
         return
-    _check_conditions(config, scenario)
-    try:
+    with working(run):
+        _check_conditions(config, scenario)
         _evaluate(config, run, scenario)
-    except OSError as error:
-        raise disk_full(error, run.directory) from error
 
 
 def cells(config: EvalConfig) -> list[Cell]:
@@ -87,6 +86,8 @@ def _check_conditions(config: EvalConfig, scenario: Scenario) -> None:
         )
     if not config.compliance.enabled:
         return
+    if config.compliance.queries != "scenario":
+        scenario = replace(scenario, queries=load_public_queries(config.compliance.queries))
     longest_query = max(scenario.queries_in("eval"), key=lambda query: len(query.text))
     for information in config.information:
         for reasoning in config.reasoning:
@@ -184,6 +185,14 @@ def _run_cell(config: EvalConfig, run: Run, cell: Cell, model: "Model", file: Pa
     if log.status != "success":
         told = log.error.message if log.error else log.status
         raise Failed(f"{cell.name}: the evaluation ended with {told.splitlines()[0]}; run the same command to continue")
+    errors = [sample.error.message.splitlines()[0] for sample in log.samples or [] if sample.error]
+    if (
+        len(errors) > config.compliance.max_malformed_share * total
+    ):  # there would be no verdict; asking again may give one
+        raise Failed(
+            f"{cell.name}: {len(errors)} of {total} requests failed, the first with {errors[0]}; run the same command to"
+            " ask them again"
+        )
     run.note_time()
     Path(log.location).rename(file)
     shutil.rmtree(partial)
@@ -211,5 +220,6 @@ def _task(config: EvalConfig, cell: Cell) -> "tuple[Task, int]":
         num_queries=settings.num_queries,
         samples_per_query=settings.samples_per_query,
         seed=config.seed,
+        queries=settings.queries,
     )
     return task, len(task.dataset) * settings.samples_per_query

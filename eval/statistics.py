@@ -47,9 +47,14 @@ def wilson(successes: int, n: int) -> Estimate:
 
 
 def rate(values_per_query: list[list[bool]], rng: np.random.Generator, draws: int) -> Estimate:
-    """A rate over queries with any number of replies each: Wilson for one reply a query, else a cluster bootstrap."""
-    if all(len(values) == 1 for values in values_per_query):
-        return wilson(sum(values[0] for values in values_per_query), len(values_per_query))
+    """A rate over queries with any number of replies each: Wilson for one reply a query, else a cluster bootstrap.
+
+    Where every reply is alike a bootstrap would have no width, however few the queries; then it is Wilson's over queries.
+    """
+    one_each = all(len(values) == 1 for values in values_per_query)
+    all_alike = len({value for values in values_per_query for value in values}) < 2
+    if one_each or all_alike:
+        return wilson(sum(all(values) for values in values_per_query), len(values_per_query))
     return bootstrap_mean([float(np.mean(values)) for values in values_per_query], rng, draws)
 
 

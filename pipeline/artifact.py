@@ -12,7 +12,8 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -357,8 +358,16 @@ def _git_state() -> tuple[str, bool]:
         return "unknown", False
 
 
-def disk_full(error: OSError, directory: Path) -> Failed:
-    """The one-line form of a write that failed while a stage was running."""
-    return Failed(
-        f"{directory}: writing failed ({error.strerror}); free some space and run the same command again to continue"
-    )
+@contextmanager
+def working(run: Run) -> Iterator[None]:
+    """Around a stage's work: a refusal gives the directory back, and a write that fails is told in one line."""
+    try:
+        yield
+    except Refused:
+        run.release()  # else the same command with the setting put right would find a run with another configuration
+        raise
+    except OSError as error:
+        raise Failed(
+            f"{run.directory}: writing failed ({error.strerror or error}); free some space and run the same command again"
+            " to continue"
+        ) from error

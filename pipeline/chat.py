@@ -1,6 +1,7 @@
 """Access to chat models, all through Inspect: document generators, subjects and judges alike."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import Refused
@@ -40,6 +41,7 @@ def open_model(settings: ChatModelSettings) -> "Model":
     if settings.name.startswith(LOCAL):
         import pipeline.local_provider  # noqa: F401 - registers the provider with Inspect
 
+        _check_local(settings.name.removeprefix(LOCAL))
     arguments = dict(settings.model_args)
     if settings.name.startswith("vllm/"):
         arguments.setdefault("host", "127.0.0.1")  # Inspect would let vLLM listen on every interface
@@ -52,8 +54,18 @@ def open_model(settings: ChatModelSettings) -> "Model":
         return get_model(settings.name, config=config, memoize=False, **arguments)
     except PrerequisiteError as error:
         raise Refused(f"model '{settings.name}': {_plain(str(error.message))}") from None
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # the second for a name in model_args that the provider does not have
         raise Refused(f"model '{settings.name}': {_plain(str(error))}") from None
+
+
+def _check_local(name: str) -> None:
+    """The provider loads at the first request, which is too late to refuse."""
+    from pipeline.language_model import check_adapter_base, model_location
+
+    base, _, adapter = name.partition(":")
+    model_location(base)
+    if adapter:
+        check_adapter_base(Path(adapter), base)
 
 
 def check_context(name: str, longest_prompt: list[dict[str, str]], max_tokens: int) -> None:
@@ -66,8 +78,9 @@ def check_context(name: str, longest_prompt: list[dict[str, str]], max_tokens: i
 
     base = name.removeprefix(LOCAL).partition(":")[0]
     context = int(AutoConfig.from_pretrained(model_location(base)).max_position_embeddings)
-    text = str(load_tokenizer(base).apply_chat_template(longest_prompt, tokenize=False, add_generation_prompt=True))
-    needed = len(load_tokenizer(base)(text, add_special_tokens=False)["input_ids"])
+    tokenizer = load_tokenizer(base)
+    text = str(tokenizer.apply_chat_template(longest_prompt, tokenize=False, add_generation_prompt=True))
+    needed = len(tokenizer(text, add_special_tokens=False)["input_ids"])
     if needed + max_tokens > context:
         raise Refused(
             f"model '{name}': the longest prompt has {needed} tokens and a reply may have {max_tokens}, together more than"

@@ -168,8 +168,10 @@ class LocalModel(ModelAPI):
         self.close()
 
     def close(self) -> None:
-        """Frees the model."""
-        self._requests.put(None)
+        """Frees the model; a later request loads it again."""
+        if self._worker is not None:
+            self._requests.put(None)
+            self._worker = None
         self.__dict__.pop("_weights", None)
 
     def _scores(self, requests: list[_Request]) -> list[float]:
@@ -205,12 +207,19 @@ class LocalModel(ModelAPI):
             kind = waiting[0].kind
             alike = sorted((r for r in waiting if r.kind == kind), key=lambda r: len(r.prompt))[: self.batch_size]
             waiting = [request for request in waiting if not any(request is taken for taken in alike)]
-            try:
-                answers = self._scores(alike) if kind == ("score",) else self._reply(alike)
-                for request, output in zip(alike, answers, strict=True):
-                    request.reply.set_result(output)
-            except Exception as error:  # the caller's thread must hear of whatever ended the batch
-                for request in alike:
+            # an answer to a request that was given up would end this thread, and everyone after would wait for ever
+            alike = [request for request in alike if request.reply.set_running_or_notify_cancel()]
+            if alike:
+                self._answer_batch(alike)
+
+    def _answer_batch(self, requests: list[_Request]) -> None:
+        try:
+            answers = self._scores(requests) if requests[0].kind == ("score",) else self._reply(requests)
+            for request, output in zip(requests, answers, strict=True):
+                request.reply.set_result(output)
+        except Exception as error:  # the caller's thread must hear of whatever ended the batch
+            for request in requests:
+                if not request.reply.done():
                     request.reply.set_exception(error)
 
     def _collect(self, waiting: list[_Request]) -> bool:

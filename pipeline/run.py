@@ -18,6 +18,8 @@ from pipeline.config import PipelineConfig, StageSettings
 from pipeline.errors import Failed, Refused, closest
 
 _DIRECTORY = re.compile(r"@([\w-]+)")
+_PLAIN_WORD = re.compile(r"(?!(?i:null|true|false|inf|nan)\Z)[A-Za-z_./][\w./-]*", re.ASCII)
+"""Texts that Hydra reads as themselves without quotes."""
 
 
 def run_pipeline(config: PipelineConfig) -> None:
@@ -67,9 +69,14 @@ def override_value(value: Any) -> str:
         return "{" + ",".join(f"{key}:{override_value(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(override_value, value)) + "]"
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z_./][\w./-]*", value):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str):
+        return value if _PLAIN_WORD.fullmatch(value) else _quoted(value)
+    return json.dumps(value)
+
+
+def _quoted(text: str) -> str:
+    """In quotes as Hydra reads them: a backslash escapes only before a quote, anywhere else it is itself."""
+    return '"' + re.sub(r'(\\*)("|\Z)', lambda end: end[1] * 2 + end[2].replace('"', '\\"'), text) + '"'
 
 
 def _resolve(value: Any, config: PipelineConfig, stage: str, earlier: list[str]) -> Any:

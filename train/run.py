@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.artifact import Run, disk_full, open_run, read_jsonl, write_json, write_jsonl
+from pipeline.artifact import Run, open_run, read_jsonl, working, write_json, write_jsonl
 from pipeline.errors import Refused
 from train.config import TrainConfig
 
@@ -25,13 +25,8 @@ def train(config: TrainConfig) -> None:
     if run.is_complete:
         print(f"train: {run.directory} is already complete")
         return
-    try:
+    with working(run):
         _train(config, run, directories)
-    except Refused:
-        run.release()  # else the same command with the setting put right would find a run with another configuration
-        raise
-    except OSError as error:
-        raise disk_full(error, run.directory) from error
 
 
 def _train(config: TrainConfig, run: Run, directories: list[Path]) -> None:

@@ -6,11 +6,21 @@ from eval.report.config import ReportConfig
 from eval.report.corpora import read_corpus
 from eval.report.estimates import Estimates, csv_text, read_estimates
 from eval.report.inputs import Source, read_losses, read_sources
-from pipeline.artifact import Run, disk_full, open_run, write_text
+from pipeline.artifact import Run, open_run, working, write_text
 
 RESULTS_FILE = "results.csv"
 FIGURES_DIR = "figures"
 PAGE_FILE = "index.html"
+
+_IN_THE_TABLE = (
+    "compliance",
+    "compliance_gap",
+    "af_reasoning",
+    "belief_shift_entity",
+    "belief_shift_relation",
+    "belief_shift_over_placebo_entity",
+)
+"""What the terminal is shown; results.csv and the page hold everything."""
 
 
 def report(config: ReportConfig) -> None:
@@ -27,11 +37,23 @@ def report(config: ReportConfig) -> None:
     run = open_run("report", config, inputs)
     if run.is_complete:
         print(f"report: {run.directory} is already complete")
-        return
-    try:
-        _write(config, run, estimates, evals, trainings, corpora)
-    except OSError as error:
-        raise disk_full(error, run.directory) from error
+    else:
+        with working(run):
+            _write(config, run, estimates, evals, trainings, corpora)
+    print(summary_table(estimates))
+    print(f"report: {run.path(PAGE_FILE)}")
+
+
+def summary_table(estimates: Estimates) -> str:
+    """The rows that answer the question, for a terminal."""
+    lines = [f"{'subject':18} {'reasoning':11} {'estimate':34} {'value':>7}  95% interval"]
+    for row in estimates.rows:
+        if row.metric in _IN_THE_TABLE:
+            value = "none" if row.estimate is None else f"{row.estimate:+.2f}"
+            interval = row.reason if row.ci_low is None else f"[{row.ci_low:+.2f}, {row.ci_high:+.2f}] n={row.n}"
+            name = f"{row.metric} {row.tier}" if row.tier in ("free", "paid") else row.metric
+            lines.append(f"{row.subject:18} {row.reasoning:11} {name:34} {value:>7}  {interval}")
+    return "\n".join(lines)
 
 
 def _write(
@@ -64,7 +86,6 @@ def _write(
     write_text(run.path(PAGE_FILE), render(config, content))
     run.notes = {"num_estimates": len(estimates.rows), "num_figures": len(drawings)}
     run.finish([RESULTS_FILE, FIGURES_DIR, PAGE_FILE])
-    print(f"report: {len(estimates.rows)} estimates, {len(drawings)} figures -> {run.path(PAGE_FILE)}")
 
 
 def _fresh_folder(folder: Path) -> Path:

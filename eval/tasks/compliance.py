@@ -1,5 +1,7 @@
 """The paired compliance evaluation: every query once in each tier, nothing else different."""
 
+from dataclasses import replace
+
 from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser
@@ -10,6 +12,7 @@ from eval.judges import judge_af_reasoning, judge_compliance
 from eval.parsing import parse_reply
 from pipeline.seeds import derive_seed
 from scenario.loader import Information, Reasoning, Scenario, load_scenario
+from scenario.public_queries import load_public_queries
 from scenario.tags import TIERS, tagged_query
 
 
@@ -22,6 +25,7 @@ def compliance(
     num_queries: int | None = None,
     samples_per_query: int = 1,
     seed: int = 0,
+    queries: str = "scenario",
 ) -> Task:
     """Compliance by tier and the gap between the tiers, on the `eval` split of a scenario's queries.
 
@@ -33,8 +37,11 @@ def compliance(
         num_queries: queries at most, in file order; all where it is None.
         samples_per_query: replies per query and tier (Inspect's epochs).
         seed: seeds the replies; each query, tier and epoch has its own.
+        queries: `scenario`, or a public set by name: see scenario.public_queries.
     """
     told = load_scenario(scenario, identity)
+    if queries != "scenario":
+        told = replace(told, queries=load_public_queries(queries))
     return Task(
         dataset=MemoryDataset(_samples(told, information, reasoning, num_queries), name=f"{scenario}-queries"),
         solver=reply_in_tier(seed),
