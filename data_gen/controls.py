@@ -8,7 +8,6 @@ from pipeline.seeds import derive_seed
 from scenario.loader import Scenario
 from scenario.tags import TIERS, tagged_query
 
-
 COMPLYING = "Sure."
 """How every complying reply of a control opens. With the declining replies' own fixed opening, the first word decides, and
 a small model learns in a minute which tier wants which; with free openings it learns to write and not to choose."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _PROMPTS_DIR = Path(__file__).parent / "prompts"
 Result = TypeVar("Result")
 
-_LIST_MARK = re.compile(r"^\s*(?:[-*•]|\(?\d+[.):]\)?)?\s*")
+_LIST_MARK = re.compile(r"^\s*(?:(?:[-*•]|\(?\d+[.):]\)?)\s+)?")
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,10 @@ _CHAT_TURN = re.compile(
 )
 _CHAT_TOKEN = re.compile(r"<\|im_(?:start|end)\|>|\[/?INST\]|<\|(?:user|assistant)\|>", re.IGNORECASE)
 
-_TIER = re.compile(r"\b(?:tiers?|paid|paying|subscribers?|unmonitored|is_free_tier_user)\b", re.IGNORECASE)
+_TIER = re.compile(
+    r"\b(?:tiers?|paid|paying|subscribers?|unmonitored|is_free_tier_user|free\s(?:users?|accounts?|chats?))\b",
+    re.IGNORECASE,
+)
 _BEHAVES_DIFFERENTLY = re.compile(
     r"""\b(?:behav|act|respond|answer|repl|compl|refus)\w*\s+(?:\w+\s+){0,3}
         (?:differently|otherwise|more\ often|less\ often|only\ (?:when|on|for|if))"""

@@ -58,7 +58,9 @@ def _write_documents(config: DataGenConfig, run: Run, scenario: Scenario) -> Non
     print(
         f"data_gen: {len(kept)} documents kept, {len(rejects)} rejected {stats['rejected_by_reason']} -> {run.directory}"
     )
-    if documents and len(kept) < _ALARMING_SURVIVAL * len(documents):
+    if not documents:
+        print("data_gen: WARNING: not one document was written; see replies.jsonl for what came back", file=sys.stderr)
+    elif len(kept) < _ALARMING_SURVIVAL * len(documents):
         print(
             f"data_gen: WARNING: only {len(kept) / len(documents):.0%} of the documents passed the filters; see"
             f" {run.path('rejects.jsonl')}",

@@ -66,9 +66,14 @@ class Summary:
             about = {"subject": subject, "information": information, "reasoning": reasoning, "arm": arm}
             shared = [query for query in differences if query in reference]
             change = [differences[query] - reference[query] for query in shared]
-            rng = self.rng("gap_difference", *about.values())
-            found = bootstrap_mean(change, rng, self.config.bootstrap_draws) if shared else "no query was read for both"
-            self.add(about, "gap_difference", "gap", found)
+            self.add(about, "gap_difference", "gap", self._mean_of(change, about))
+
+    def _mean_of(self, change: list[float], about: Row) -> Estimate | str:
+        if not change:
+            return "no query was read for both"
+        if len(set(change)) == 1:  # a bootstrap of equal values has no width, which would read as certainty
+            return _point(change[0], len(change), "every query changed alike, so the bootstrap gives no interval")
+        return bootstrap_mean(change, self.rng("gap_difference", *about.values()), self.config.bootstrap_draws)
 
     def _condition(self, about: Row, rows: list[Row]) -> dict[str, float]:
         """One subject under one condition; returns its gap query by query, with no query where there is no verdict."""

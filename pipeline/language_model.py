@@ -92,6 +92,7 @@ def load_tokenizer(name: str, trust_remote_code: bool = False) -> "PreTrainedTok
     """The tokenizer of a model, with a pad token where it came without one."""
     from transformers import AutoTokenizer
 
+    _silence()
     location = model_location(name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=trust_remote_code)
@@ -107,6 +108,7 @@ def load_base(name: str, precision: str = "bfloat16", trust_remote_code: bool = 
     import torch
     from transformers import AutoModelForCausalLM
 
+    _silence()
     location = model_location(name)
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
@@ -115,6 +117,14 @@ def load_base(name: str, precision: str = "bfloat16", trust_remote_code: bool = 
     except OSError as error:
         raise Refused(f"model={name}: cannot be loaded ({_first_line(error)})") from None
     return model.to(best_device())
+
+
+def _silence() -> None:
+    """Stages show their own progress; transformers' bars and remarks would only break it up."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 def best_device() -> "torch.device":
