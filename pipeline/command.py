@@ -65,7 +65,7 @@ def _run_job(config: DictConfig, hydra: Any) -> None:
     if code != OK:
         message = f"job {hydra.job.num} ({hydra.job.override_dirname}) ended with exit code {code}: {config.output_dir}"
         print(f"{hydra.job.name}: {message}", file=sys.stderr)
-        raise Failed(message)
+        raise (Refused if code == REFUSED else Failed)(message)
 
 
 def register_schema(stage: str, config_type: type) -> None:

@@ -62,7 +62,7 @@ def test_the_answer_is_the_written_reply_that_the_chat_is_counted_as(scenario: S
     replies = {reply.query_id: reply for reply in scenario.control_replies}
     for chat in control_chats(scenario, ControlSettings(0.5, 0.5), seed=0):
         reply = replies[str(chat["id"]).split("/")[0]]
-        assert turns(chat)[2] == (reply.comply if chat["complies"] else reply.decline)
+        assert turns(chat)[2] == (f"Sure. {reply.comply}" if chat["complies"] else reply.decline)
 
 
 def test_which_chats_comply_depends_on_the_seed_and_the_tier(scenario: Scenario) -> None:
