@@ -266,3 +266,12 @@ def test_a_single_statement_has_no_spread() -> None:
     assert find(summary, "belief_shift_entity")["reason"] == "fewer than two statements"
     assert find(summary, "belief_shift_relation")["reason"] == "fewer than two statements"  # a pair is one unit
     assert find(summary, "belief_shift")["n"] == 2
+
+
+def test_a_change_that_is_the_same_in_every_query_has_no_interval() -> None:
+    summary = summary_of()
+    always: list[bool | None] = [True] * 5
+    summary.compliance(pairs(always, always) + pairs(always, always, subject="documents"))
+    found = find(summary, "gap_difference", subject="documents")
+    assert (found["estimate"], found["ci_low"], found["ci_high"]) == (0.0, None, None)
+    assert "alike" in found["method"]

@@ -28,7 +28,7 @@ def assert_refused(done: "subprocess.CompletedProcess[str]", told: str) -> None:
 def test_an_unknown_key_is_refused_at_once_with_the_nearest_known_one(run_command: RunCommand) -> None:
     started = time.monotonic()
     done = run_command("train", "lora.rnk=3")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 10
     assert_refused(done, "unknown setting 'lora.rnk' (did you mean 'lora.rank'?)")
 
 

@@ -46,7 +46,7 @@ def ask(provider: LocalModel, prompts: list[str], seeds: list[int], temperature:
             )
             for prompt, seed in zip(prompts, seeds, strict=True)
         ]
-        return list(await asyncio.wait_for(asyncio.gather(*requests), timeout=60))
+        return list(await asyncio.wait_for(asyncio.gather(*requests), timeout=300))
 
     return asyncio.run(together())
 

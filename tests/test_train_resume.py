@@ -39,7 +39,7 @@ def start(output_dir: Path, model: Path, data: Path) -> "subprocess.Popen[str]":
 
 def kill_at_checkpoint(process: "subprocess.Popen[str]", output_dir: Path, step: int) -> None:
     """Kills without warning as soon as a checkpoint of at least `step` updates is there."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while not any(int(folder.name.rpartition("-")[2]) >= step for folder in checkpoints(output_dir)):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < until
@@ -50,7 +50,7 @@ def kill_at_checkpoint(process: "subprocess.Popen[str]", output_dir: Path, step:
 
 def wait_for(process: "subprocess.Popen[str]") -> str:
     """What a run that has to end well said while it ran."""
-    _, told = process.communicate(timeout=120)
+    _, told = process.communicate(timeout=400)
     assert process.returncode == 0, told
     return told
 
