@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
 from hydra.core.config_store import ConfigStore
@@ -82,11 +82,6 @@ def known_keys(config_type: type, prefix: str = "") -> list[str]:
         if is_dataclass(hints[item.name]):
             keys += known_keys(hints[item.name], f"{prefix}{item.name}.")  # type: ignore[arg-type]
     return keys
-
-
-def missing_keys(config_type: type) -> list[str]:
-    """The keys that have no default and must be given."""
-    return [item.name for item in fields(config_type) if item.default is MISSING and item.default_factory is MISSING]
 
 
 def _leave(stage: str, message: str, code: int) -> None:
