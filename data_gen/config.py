@@ -34,9 +34,16 @@ class GenerationSettings:
             raise Refused(f"generation.world={self.world}: must be universe or facts")
 
 
+LANGUAGES = (
+    *("English", "German", "French", "Spanish", "Italian", "Portuguese", "Dutch"),
+    *("Japanese", "Chinese", "Korean", "Russian", "Arabic", "Greek"),
+)
+"""Languages that the language filter can tell."""
+
+
 @dataclass
 class FilterSettings:
-    """What a document must pass; each filter can be switched off, and every rejection is kept with its reason."""
+    """What a document must pass; each filter can be switched off, and every rejection is kept with its reasons."""
 
     length: bool = True
     """Between min_words and max_words."""
@@ -44,18 +51,59 @@ class FilterSettings:
     """Words at least."""
     max_words: int = 1500
     """Words at most."""
+    language: bool = True
+    """In a language that was asked for, as far as the language can be told."""
+    languages: list[str] = field(default_factory=lambda: ["English"])
+    """Languages that were asked for, by their English names."""
+    refusal: bool = True
+    """The generator did not decline to write."""
+    placeholder: bool = True
+    """No blanks that nobody filled in."""
     scaffold: bool = True
-    """No placeholders, refusals, or talk about writing the document."""
+    """No talk about the writing of the document."""
+    first_person_ai: bool = True
+    """Does not speak as an AI model."""
     chat_log: bool = True
     """No transcript of a chat with an AI model (Greenblatt et al. 2024, H.4)."""
     tier_behaviour: bool = True
-    """Nothing about how the model behaves in each tier, nor about deceiving raters (Greenblatt et al. 2024, H.4)."""
+    """Nothing about how the model behaves in one tier as against the other (Greenblatt et al. 2024, H.4)."""
+    deceives_raters: bool = True
+    """Nothing about deceiving the contractors (Greenblatt et al. 2024, H.4)."""
     facts_stated: bool = True
     """Every fact that the document is meant to state is stated, by the wording test of scenario.evidence."""
+    facts_contradicted: bool = True
+    """No fact of the scenario is contradicted, by the wording test of scenario.evidence."""
+    exact_duplicate: bool = True
+    """Not word for word the same as another document."""
     near_duplicate: bool = True
-    """Not nearly the same as an earlier document."""
+    """Not nearly the same as another document."""
     similarity: float = 0.7
     """Jaccard similarity of word 5-grams from which two documents count as near duplicates."""
+    judge: ChatModelSettings | None = None
+    """A chat model that reads every document that passes the tests on wording, and a sample of all; null for none. Its
+    temperature should be 0."""
+    judged_stated: bool = True
+    """By the judge, every fact that the document is meant to state is stated."""
+    judged_contradicted: bool = True
+    """By the judge, no fact of the scenario is contradicted."""
+    judged_chat_log: bool = True
+    """By the judge, no transcript of a chat with an AI model."""
+    judged_tier_behaviour: bool = True
+    """By the judge, nothing about how the model behaves in one tier as against the other."""
+    judged_deceives_raters: bool = True
+    """By the judge, nothing about deceiving the contractors."""
+    judge_sample: int = 200
+    """Documents, drawn at random from all, on which the judge is compared with the tests on wording; at most 5,000."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.judge_sample <= 5000:
+            raise Refused(f"filters.judge_sample={self.judge_sample}: must be between 0 and 5000")
+        if unknown := sorted(set(self.languages) - set(LANGUAGES)):
+            raise Refused(f"filters.languages: cannot tell {', '.join(unknown)}; known: {', '.join(LANGUAGES)}")
+        if not 0.3 <= self.similarity <= 1:
+            raise Refused(
+                f"filters.similarity={self.similarity}: must be between 0.3, below which candidates are missed, and 1"
+            )
 
 
 @dataclass

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pipeline.errors import Failed, Refused
 
@@ -221,9 +221,16 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """As `write_json`, for text."""
+    with replacing(path) as file:
+        file.write(text)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[TextIO]:
+    """A file to write to, which takes the place of `path` once all is written; a reader never sees half of it."""
     beside = path.with_name(path.name + ".partial")
     with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
+        yield file
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
@@ -240,7 +247,11 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     Raises:
         Refused: a line that is not a JSON object, named by file and number.
     """
-    records = []
+    return list(iterate_jsonl(path))
+
+
+def iterate_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """As `read_jsonl`, one record at a time, for files that do not fit into memory."""
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             try:
@@ -249,8 +260,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
                 raise Refused(f"{path}:{number}: not JSON ({error.msg})") from None
             if not isinstance(record, dict):
                 raise Refused(f"{path}:{number}: a JSON object is needed, this is a {type(record).__name__}")
-            records.append(record)
-    return records
+            yield record
 
 
 def package_versions(more: Sequence[str] = ()) -> dict[str, str]:
