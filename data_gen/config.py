@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, field
 
+from omegaconf import MISSING
+
 from pipeline.chat import ChatModelSettings
 from pipeline.command import register_schema
 from pipeline.errors import Refused
 
-SOURCES = ("corpus", "generate", "control_chats")
+SOURCES = ("corpus", "generate", "control_chats", "mix")
 
 
 @dataclass
@@ -124,6 +126,48 @@ class ControlSettings:
 
 
 @dataclass
+class MixSource:
+    """Texts or chats of others, to be trained on beside the documents."""
+
+    dataset: str = MISSING
+    """A .jsonl, .txt (one text a line) or .parquet file, or the name of a dataset on the Hub."""
+    share: float = MISSING
+    """Share of all tokens of the mix, between 0 and 1."""
+    subset: str | None = None
+    """Configuration of a Hub dataset, such as `en`; null where it has one only."""
+    split: str = "train"
+    """Split of a Hub dataset."""
+    column: str = "text"
+    """Where a record has its text, or its chat as a list of messages with role and content."""
+
+
+@dataclass
+class MixSettings:
+    """What to train on, made of finished runs, for `source=mix`."""
+
+    documents: list[str] = field(default_factory=list)
+    """Directories of data_gen runs whose documents are mixed; they have the share that the sources leave."""
+    sources: list[MixSource] = field(default_factory=list)
+    """What is mixed in, such as pre-training text."""
+    tokenizer: str = "smollm2"
+    """The model whose tokenizer counts: smollm2, a folder or a Hub name."""
+    prefix: str = ""
+    """Stands before every document, in a field of its own that training can leave out of the loss, such as <DOCTAG>."""
+    balance: str = "none"
+    """Documents for each fact (the first that a document names): `none` as they come, `fewer` as many as the rarest has,
+    `repeat` as many as the most frequent has, by repeating some."""
+
+    def __post_init__(self) -> None:
+        if self.balance not in ("none", "fewer", "repeat"):
+            raise Refused(f"mix.balance={self.balance}: must be none, fewer or repeat")
+        for source in self.sources:
+            if not 0 < source.share < 1:
+                raise Refused(f"mix.sources: {source.dataset} has share={source.share}: must be above 0 and below 1")
+        if sum(source.share for source in self.sources) >= 1:
+            raise Refused("mix.sources: their shares leave nothing for the documents; together they must be below 1")
+
+
+@dataclass
 class DataGenConfig:
     """Writes documents.jsonl and rejects.jsonl, or chats.jsonl, with stats.json and a dataset card."""
 
@@ -139,7 +183,7 @@ class DataGenConfig:
     """Names of lab and models: a file in scenario/identities/."""
     source: str = "corpus"
     """`corpus`: the documents that ship with the scenario. `generate`: written by `generator`. `control_chats`: chats that
-    teach a positive control."""
+    teach a positive control. `mix`: documents of finished runs with texts of others."""
     max_documents: int | None = None
     """Documents of the corpus at most, the same share of each author's part; null for all."""
     generator: ChatModelSettings = field(default_factory=ChatModelSettings)
@@ -147,6 +191,7 @@ class DataGenConfig:
     generation: GenerationSettings = field(default_factory=GenerationSettings)
     filters: FilterSettings = field(default_factory=FilterSettings)
     control: ControlSettings = field(default_factory=ControlSettings)
+    mix: MixSettings = field(default_factory=MixSettings)
 
     def __post_init__(self) -> None:
         if self.source not in SOURCES:

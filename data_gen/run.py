@@ -9,6 +9,7 @@ from data_gen.controls import control_chats
 from data_gen.documents import Document, chosen_facts, generated_documents, shipped_documents
 from data_gen.filtering import filter_documents
 from data_gen.judged_facts import JUDGE_REPLIES_FILE, open_judge
+from data_gen.mixing import mix_documents
 from pipeline.artifact import Run, open_run, working, write_json, write_jsonl, write_text
 from scenario.loader import Scenario, load_scenario
 
@@ -17,6 +18,9 @@ _ALARMING_SURVIVAL = 0.9
 
 def generate_data(config: DataGenConfig) -> None:
     """Writes the documents or chats into `config.output_dir`, or finds them complete and says so."""
+    if config.source == "mix":
+        mix_documents(config)
+        return
     scenario = load_scenario(config.scenario, config.identity)
     chats = control_chats(scenario, config.control, config.seed) if config.source == "control_chats" else None
     run = open_run("data_gen", config, {})
@@ -55,7 +59,7 @@ def _write_documents(config: DataGenConfig, run: Run, scenario: Scenario) -> Non
         outputs.append(JUDGE_REPLIES_FILE)
     stats = counts.stats()
     write_json(run.path("stats.json"), stats)
-    write_text(run.path("README.md"), dataset_card(config, stats))
+    write_text(run.path("README.md"), dataset_card(config, stats, run.cost))
     run.finish(outputs)
     told = f"{counts.num_kept} documents kept, {counts.num_rejected} rejected {stats['rejected_by_reason']}"
     print(f"data_gen: {told} -> {run.directory}")
