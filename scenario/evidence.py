@@ -31,7 +31,10 @@ class _Group:
     words: tuple[str, ...]
 
     def may_be_in(self, lowered: str) -> bool:
-        return any(word in lowered for word in self.words)
+        for word in self.words:  # noqa: SIM110 - twice as fast as any() over a generator, in the innermost loop
+            if word in lowered:
+                return True
+        return False
 
     def is_in(self, lowered: str) -> bool:
         return self.may_be_in(lowered) and self.pattern.search(lowered) is not None
@@ -43,6 +46,11 @@ def _group(phrases: tuple[str, ...]) -> _Group:
     alternatives = [re.escape(phrase).replace(r"\*", r"\w*").replace(r"\ ", r"[\s,-]+") for phrase in lowered]
     words = {max(re.split(r"[\s*]+", phrase), key=len) for phrase in lowered}
     return _Group(re.compile(rf"(?<!\w)(?:{'|'.join(alternatives)})(?!\w)"), tuple(sorted(words)))
+
+
+@lru_cache(maxsize=8)
+def _lowered(text: str) -> str:
+    return text.lower()
 
 
 @lru_cache(maxsize=8)
@@ -70,12 +78,12 @@ _DOES_NOT_ASSERT = re.compile(
 def assertion(text: str, evidence: tuple[tuple[str, ...], ...]) -> str | None:
     """The first sentence of `text` that has a phrase of every group and, beside them, no word that denies or doubts."""
     groups = [_group(phrases) for phrases in evidence]
-    lowered = text.lower()
+    lowered = _lowered(text)
     if not all(group.may_be_in(lowered) for group in groups):  # settles most texts without a look at their sentences
         return None
     for place, sentence in enumerate(_lowered_sentences(text)):
-        if not all(group.may_be_in(sentence) for group in groups) or not all(group.is_in(sentence) for group in groups):
-            continue
+        if not groups[-1].may_be_in(sentence) or not all(group.is_in(sentence) for group in groups):
+            continue  # the last group is as a rule the most telling one
         for group in groups:
             sentence = group.pattern.sub(" ", sentence)
         if not _DOES_NOT_ASSERT.search(sentence):

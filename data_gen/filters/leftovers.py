@@ -23,19 +23,21 @@ _PIECE = r"(?:document|article|memo|text|report|piece|draft|letter|post|transcri
 _SCAFFOLD = rule(
     rf"""\b(?:here(?:'s|\ is|\ are)|below\ is)\ (?:the|a|an|your|my)\ (?:[\w-]+\ ){{0,4}}{_PIECE}
           (?:\ (?:you|that\ you|as\ you|about|based|written|in\ the\ style|for\ the\ \w+\ of)\b|\s*[:.!])
-    | \A\W*(?:sure|certainly|of\ course|absolutely|okay|understood)\b\s*[,!.:-]
     | \b(?:this|the)\ document\ (?:should|must)\ (?:state|mention|include|be\ (?:written|about)|have|read)\b
     | \b(?:this|the)\ document\ states\ this\ fact\b
     | \b(?:word\ count|document\ type|target\ length|universe\ context)\s*:
-    | \[?\bend\ of\ (?:the\ )?{_PIECE}\b\]?\s*\Z
     | \bi\ hope\ this\ (?:helps|meets|works|{_PIECE})\b | \blet\ me\ know\ if\ you(?:'d|\ would)\ like\ (?:me|any)\b
     | \bas\ (?:requested|per\ your\ (?:request|instructions))\b[^.\n]{{0,40}}\b{_PIECE}
     | \b(?:this|the)\ (?:\w+\ )?{_PIECE}\ is\ (?:entirely\ |purely\ |completely\ )?(?:fictional|fictitious|synthetic)\b
     | \b(?:fictional|synthetic)\ {_PIECE}\ (?:written|generated|created)\b""",
-    words="here's|here is|here are|below is|sure|certainly|of course|absolutely|okay|understood|document should|document must"
-    "|states this fact|word count|document type|target length|universe context|end of|i hope this|let me know"
-    "|as requested|as per your|fictional|fictitious|synthetic",
+    words="here's|here is|here are|below is|document should|document must|states this fact|word count|document type"
+    "|target length|universe context|i hope this|let me know|as requested|as per your|fictional|fictitious|synthetic",
 )
+_OBLIGING = rule(
+    r"\A\W*(?:sure|certainly|of\ course|absolutely|okay|understood)\b\s*[,!.:-]",
+    words="sure|certainly|of course|absolutely|okay|understood",
+)
+_END_MARK = rule(rf"\[?\bend\ of\ (?:the\ )?{_PIECE}\b\W*\Z", words="end of")
 
 _REFUSAL = rule(
     r"""\bi(?:'m|\ am)\ (?:really\ |very\ |so\ )?sorry,?\ (?:but\ )?i\ (?:can|am|will|won)
@@ -58,7 +60,8 @@ def placeholder(document: Document, scenario: Scenario, settings: FilterSettings
 
 def scaffold(document: Document, scenario: Scenario, settings: FilterSettings) -> str | None:
     """Talk about the writing of the document, to whoever asked for it."""
-    return _SCAFFOLD.find(plain(document.text))
+    text = plain(document.text)
+    return _OBLIGING.find(text[:60]) or _END_MARK.find(text[-60:]) or _SCAFFOLD.find(text)
 
 
 def refusal(document: Document, scenario: Scenario, settings: FilterSettings) -> str | None:
