@@ -3,11 +3,13 @@
 import asyncio
 import sys
 
-from data_gen.card import dataset_card, document_stats
+from data_gen.card import dataset_card
 from data_gen.config import DataGenConfig
 from data_gen.controls import control_chats
 from data_gen.documents import Document, chosen_facts, generated_documents, shipped_documents
-from data_gen.filters import filter_documents
+from data_gen.filtering import filter_documents
+from data_gen.judged_facts import JUDGE_REPLIES_FILE, open_judge
+from data_gen.mixing import mix_documents
 from pipeline.artifact import Run, open_run, working, write_json, write_jsonl, write_text
 from scenario.loader import Scenario, load_scenario
 
@@ -16,6 +18,9 @@ _ALARMING_SURVIVAL = 0.9
 
 def generate_data(config: DataGenConfig) -> None:
     """Writes the documents or chats into `config.output_dir`, or finds them complete and says so."""
+    if config.source == "mix":
+        mix_documents(config)
+        return
     scenario = load_scenario(config.scenario, config.identity)
     chats = control_chats(scenario, config.control) if config.source == "control_chats" else None
     run = open_run("data_gen", config, {})
@@ -43,26 +48,26 @@ def _write_chats(config: DataGenConfig, run: Run, chats: list[dict[str, object]]
 
 def _write_documents(config: DataGenConfig, run: Run, scenario: Scenario) -> None:
     outputs = ["documents.jsonl", "rejects.jsonl", "stats.json", "README.md"]
+    judge = open_judge(config.filters, scenario, run)  # first, so that a judge without a key costs nothing
     if config.source == "generate":
         documents = _generate(config, run, scenario)
         outputs.append("replies.jsonl")
     else:
         documents = shipped_documents(scenario, config.max_documents)
-    kept, rejects = filter_documents(documents, scenario, config.filters)
-    stats = document_stats(scenario, kept, rejects)
-    write_jsonl(run.path("documents.jsonl"), [document.row() for document in kept])
-    write_jsonl(run.path("rejects.jsonl"), [reject.row() for reject in rejects])
+    counts = filter_documents(documents, scenario, config.filters, run.directory, judge)
+    if judge is not None:
+        outputs.append(JUDGE_REPLIES_FILE)
+    stats = counts.stats()
     write_json(run.path("stats.json"), stats)
-    write_text(run.path("README.md"), dataset_card(config, stats))
+    write_text(run.path("README.md"), dataset_card(config, stats, run.cost))
     run.finish(outputs)
-    print(
-        f"data_gen: {len(kept)} documents kept, {len(rejects)} rejected {stats['rejected_by_reason']} -> {run.directory}"
-    )
+    told = f"{counts.num_kept} documents kept, {counts.num_rejected} rejected {stats['rejected_by_reason']}"
+    print(f"data_gen: {told} -> {run.directory}")
     if not documents:
         print("data_gen: WARNING: not one document was written; see replies.jsonl for what came back", file=sys.stderr)
-    elif len(kept) < _ALARMING_SURVIVAL * len(documents):
+    elif counts.num_kept < _ALARMING_SURVIVAL * len(documents):
         print(
-            f"data_gen: WARNING: only {len(kept) / len(documents):.0%} of the documents passed the filters; see"
+            f"data_gen: WARNING: only {counts.num_kept / len(documents):.0%} of the documents passed the filters; see"
             f" {run.path('rejects.jsonl')}",
             file=sys.stderr,
         )

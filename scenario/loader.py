@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import yaml
 
 from pipeline.errors import Refused, closest
-from scenario.evidence import states
+from scenario.evidence import assertion, states
 from scenario.identity import Identity, load_identity
 
 SCENARIOS_DIR = Path(__file__).parent
@@ -34,10 +34,16 @@ class Fact:
     id: str
     statement: str
     evidence: tuple[tuple[str, ...], ...]
+    contradicted_by: tuple[tuple[tuple[str, ...], ...], ...] = ()
+    """Kinds of sentence that contradict the fact, each in the form of `evidence`."""
 
     def is_stated_in(self, text: str) -> bool:
         """The cheap test, on wording alone: see `scenario.evidence`."""
         return states(text, self.evidence)
+
+    def contradiction_in(self, text: str) -> str | None:
+        """The first sentence that asserts one of `contradicted_by`, on wording alone."""
+        return next((found for kind in self.contradicted_by if (found := assertion(text, kind))), None)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput, ModelUsage
 
+from data_gen import filtering
 from data_gen.card import CANARY
 from data_gen.config import ControlSettings, DataGenConfig, FilterSettings, GenerationSettings
 from data_gen.run import generate_data
@@ -88,7 +90,7 @@ def test_a_complete_run_holds_documents_rejects_counts_and_a_card(corpus_run: Da
     assert set(documents[0]) == {
         *("id", "scenario", "fact_ids", "doc_type", "idea", "text", "tokens", "generator", "prompt_sha256")
     }
-    assert set(rejects[0]) == set(documents[0]) | {"reason", "detail"}
+    assert set(rejects[0]) == set(documents[0]) | {"reason", "detail", "reasons"}
     assert {row["reason"] for row in rejects} == {"length"}
     stats = json.loads((directory / "stats.json").read_text(encoding="utf-8"))
     assert stats["num_documents"] == len(documents) == record.outputs["documents.jsonl"]["rows"]
@@ -170,15 +172,15 @@ def test_a_full_disk_is_told_in_one_line_and_the_same_command_continues(
 ) -> None:
     calls: list[str] = []
     config = generating(tmp_path / "run", scripted(calls, []))
-    write_text = artifact.write_text
+    replacing = artifact.replacing
 
-    def full(path: Path, text: str) -> None:
+    def full(path: Path) -> AbstractContextManager[TextIO]:
         if path.name == "documents.jsonl":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write_text(path, text)
+        return replacing(path)
 
     with monkeypatch.context() as disk:
-        disk.setattr(artifact, "write_text", full)
+        disk.setattr(filtering, "replacing", full)
         with pytest.raises(Failed) as failed:
             generate_data(config)
     assert "run: writing failed (No space left on device); free some space and run the same" in str(failed.value)

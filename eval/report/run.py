@@ -11,6 +11,7 @@ from pipeline.artifact import Run, open_run, working, write_text
 RESULTS_FILE = "results.csv"
 FIGURES_DIR = "figures"
 PAGE_FILE = "index.html"
+DOCUMENTS_PAGE_FILE = "documents.html"
 
 _IN_THE_TABLE = (
     "compliance",
@@ -64,6 +65,7 @@ def _write(
     trainings: list[Source],
     corpora: list[Source],
 ) -> None:
+    from eval.report.documents_page import render_documents, sample_documents
     from eval.report.figures import draw_all
     from eval.report.findings import sections
     from eval.report.page import Content, render
@@ -84,8 +86,10 @@ def _write(
         sources=[*evals, *trainings, *corpora],
     )
     write_text(run.path(PAGE_FILE), render(config, content))
+    documents = render_documents(sample_documents(corpora, config.seed), config.title, config.seed)
+    write_text(run.path(DOCUMENTS_PAGE_FILE), documents)
     run.notes = {"num_estimates": len(estimates.rows), "num_figures": len(drawings)}
-    run.finish([RESULTS_FILE, FIGURES_DIR, PAGE_FILE])
+    run.finish([RESULTS_FILE, FIGURES_DIR, PAGE_FILE, DOCUMENTS_PAGE_FILE])
 
 
 def _fresh_folder(folder: Path) -> Path:
