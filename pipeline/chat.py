@@ -49,7 +49,9 @@ class ChatModelSettings:
         if self.max_retries < 0 or self.retry_wait < 0:
             raise Refused("max_retries and retry_wait must be 0 or more")
         if self.base_urls and self.name.startswith(LOCAL):
-            raise Refused(f"base_urls: '{self.name}' is loaded in this process; a server's model is named vllm/… or the like")
+            raise Refused(
+                f"base_urls: '{self.name}' is loaded in this process; a server's model is named vllm/… or the like"
+            )
 
 
 def open_model(settings: ChatModelSettings) -> "Model":

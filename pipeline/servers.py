@@ -81,7 +81,9 @@ def connect_servers(
     if name.startswith(_VLLM):
         spoken = f"openai-api/{name}"
         arguments.setdefault("api_key", os.environ.get("VLLM_API_KEY", "none"))
-        arguments.setdefault("max_retries", 0)  # of the client below, which would multiply the retries that were asked for
+        arguments.setdefault(
+            "max_retries", 0
+        )  # of the client below, which would multiply the retries that were asked for
     models = [get_model(spoken, config=config, base_url=url, memoize=False, **arguments) for url in base_urls]
     provider, _, model_name = name.partition("/")
     api = _SharedAPI([_Server(model.api) for model in models], model_name, retry_wait, config)
