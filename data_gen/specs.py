@@ -12,8 +12,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from data_gen.config import GenerationSettings
 from pipeline.artifact import read_jsonl, read_run
 from pipeline.errors import Refused
@@ -65,7 +63,7 @@ def expand(
         copy, place = divmod(k, len(in_turn))
         idea = in_turn[place]
         id = f"{fact_id}-{idea.type_place:02d}-{idea.idea_place:02d}-{copy}"
-        rng = np.random.default_rng(derive_seed(seed, "length", f"{scenario_name}/{id}"))
+        drawn = derive_seed(seed, "length", scenario_name, id) % (settings.max_words - settings.min_words + 1)
         specs.append(
             Spec(
                 id=id,
@@ -74,7 +72,7 @@ def expand(
                 doc_type=idea.doc_type,
                 idea=idea.text,
                 language=settings.languages[(place + copy) % len(settings.languages)],
-                target_words=int(rng.integers(settings.min_words, settings.max_words, endpoint=True)),
+                target_words=settings.min_words + drawn,
             )
         )
     return specs

@@ -36,6 +36,9 @@ class Usage:
         self.tokens_out += usage["output_tokens"]
 
 
+_REPLY_STARTS = b', "output": '
+
+
 class ReplyStore:
     """An append-only file of requests and replies, one JSON object a line.
 
@@ -75,7 +78,12 @@ class ReplyStore:
             return None
         with self.path.open("rb") as lines:
             lines.seek(place)
-            return ModelOutput.model_validate(json.loads(lines.readline())["output"])
+            try:
+                return ModelOutput.model_validate(json.loads(lines.readline())["output"])
+            except ValueError as error:
+                lines.seek(0)
+                number = lines.read(place).count(b"\n") + 1
+                raise Refused(self._broken(number, str(error).splitlines()[0])) from None
 
     def has(self, name: str) -> bool:
         """Whether a request of that name was answered."""
@@ -84,12 +92,15 @@ class ReplyStore:
     def add(self, key: str, chat_hash: str, output: ModelOutput, model: str = "", name: str = "") -> None:
         """Appends a reply; it is on disk when this returns."""
         record = _record(key, chat_hash, model, name)
-        self._append(record | {"error": None, "output": output.model_dump(mode="json")})
+        usage = output.usage.model_dump(mode="json", exclude_none=True) if output.usage else None
+        self._append(
+            record | {"error": None, "usage": usage, "output": output.model_dump(mode="json", exclude={"completion"})}
+        )
 
     def add_error(self, key: str, chat_hash: str, error: Exception, model: str = "", name: str = "") -> None:
         """Appends a failure, which answers nothing and is kept to be counted."""
         told = f"{type(error).__name__}: {error}"
-        self._append(_record(key, chat_hash, model, name) | {"error": told, "output": None})
+        self._append(_record(key, chat_hash, model, name) | {"error": told, "usage": None, "output": None})
 
     def close(self) -> None:
         """Gives the file back."""
@@ -118,8 +129,8 @@ class ReplyStore:
             return
         self._places[record["key"]] = place
         self._names.add(record["name"])
-        if record["output"]["usage"] is not None:
-            self.usage.setdefault(record["model"], Usage()).add(record["output"]["usage"])
+        if record["usage"] is not None:
+            self.usage.setdefault(record["model"], Usage()).add(record["usage"])
 
     def _load(self, reuse: bool) -> None:
         """Notes what there is, and cuts off a last line that was being written when the process died."""
@@ -128,18 +139,27 @@ class ReplyStore:
                 if not line.endswith(b"\n"):
                     break
                 try:
-                    self._note(json.loads(line), self._size)
+                    self._note(_head(line), self._size)
                 except (ValueError, KeyError, TypeError) as error:
-                    raise Refused(
-                        f"{self.path}:{number}: not a reply of this run ({type(error).__name__}: {error}); remove the line,"
-                        " and its request is asked again"
-                    ) from None
+                    raise Refused(self._broken(number, f"{type(error).__name__}: {error}")) from None
                 self._size += len(line)
         if self._size < self.path.stat().st_size:
             os.truncate(self.path, self._size)
         if not reuse:
             self._places.clear()
             self._names.clear()
+
+    def _broken(self, number: int, why: str) -> str:
+        return f"{self.path}:{number}: not a reply of this run ({why}); remove the line, and its request is asked again"
+
+
+def _head(line: bytes) -> dict[str, Any]:
+    """All of a line but the reply itself, which is read when it is asked for: a run of many thousands starts at once."""
+    head, mark, reply = line.partition(_REPLY_STARTS)
+    if not mark or not reply.endswith(b"}\n"):
+        raise ValueError("the line is not whole")
+    record: dict[str, Any] = json.loads(head + b"}")
+    return record
 
 
 def _record(key: str, chat_hash: str, model: str, name: str) -> dict[str, Any]:

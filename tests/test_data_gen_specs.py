@@ -185,7 +185,9 @@ def test_a_critique_gives_the_second_version_and_keeps_the_first(planned: Path, 
 
 def test_a_revision_without_its_form_leaves_the_first_version_and_is_counted(planned: Path, tmp_path: Path) -> None:
     def unruly(input: list[ChatMessage], tools: Any, tool_choice: Any, config: GenerateConfig) -> ModelOutput:
-        return ModelOutput.from_content("mockllm/model", "as it is" if "<first_version>" in input[-1].text else "first")
+        output = ModelOutput.from_content("m", "as it is" if "<first_version>" in input[-1].text else "first")
+        output.usage = ModelUsage(input_tokens=10, output_tokens=3, total_tokens=13)
+        return output
 
     model = ChatModelSettings(name="mockllm/model", model_args={"custom_outputs": unruly})
     filters = FilterSettings(length=False, facts_stated=False, near_duplicate=False)
