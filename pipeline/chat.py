@@ -32,7 +32,7 @@ class ChatModelSettings:
     batch: bool = operational(False)
     """Use the provider's batch mode, where it has one: cheaper and slower. A batch that is out when the run is killed is
     lost, and paid again."""
-    max_retries: int = operational(6)
+    max_retries: int = operational(8)
     """Times a request is sent again after 429, 5xx or a broken connection, before it counts as failed."""
     retry_wait: float = operational(3.0)
     """Seconds before the first retry; doubled at each further one, up to a minute. Used with `base_urls`; a provider
