@@ -3,6 +3,7 @@
 The server is a real one over HTTP on this machine; its replies depend on nothing but the prompt.
 """
 
+import asyncio
 import hashlib
 import http.server
 import json
@@ -186,8 +187,9 @@ def test_a_run_whose_only_server_is_dead_continues_on_another(servers: Callable[
     assert len(read_jsonl(tmp_path / "run" / "documents.jsonl")) == 8
 
 
-def in_process(input: list[ChatMessage], tools: Any, tool_choice: Any, config: GenerateConfig) -> ModelOutput:
-    """The server's replies without a server."""
+async def in_process(input: list[ChatMessage], tools: Any, tool_choice: Any, config: GenerateConfig) -> ModelOutput:
+    """The server's replies without a server, slowly enough to be killed between two of them."""
+    await asyncio.sleep(0.004)
     output = ModelOutput.from_content("mockllm/model", answer_to(input[-1].text))
     output.usage = ModelUsage(input_tokens=10, output_tokens=3, total_tokens=13)
     return output
@@ -228,6 +230,7 @@ def test_a_run_killed_twenty_times_ends_like_one_that_was_not(tmp_path: Path) ->
         until = time.monotonic() + 120
         while num_lines(replies) < wanted and os.waitpid(child, os.WNOHANG)[0] == 0:
             assert time.monotonic() < until
+            time.sleep(0.0005)
         if (directory / RUN_FILE).exists():
             break
         time.sleep(float(rng.uniform(0, 0.003)))  # a kill may come at any point between two replies

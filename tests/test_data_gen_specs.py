@@ -259,6 +259,6 @@ def test_failures_stop_the_run_before_it_sends_all_the_rest(planned: Path, tmp_p
         raise ValueError("the server is down")
 
     model = ChatModelSettings(name="mockllm/model", model_args={"custom_outputs": down}, max_connections=1)
-    with pytest.raises(Failed, match=r"3 of 48 requests for documents failed, the first with ValueError"):
+    with pytest.raises(Failed, match=r"[34] of 48 requests for documents failed, the first with ValueError"):
         generate_data(config(tmp_path / "run", [], specs=str(planned), generator=model, max_failures=3))
     assert 3 <= len(asked) <= 4
