@@ -25,7 +25,8 @@ class ChatModelSettings:
     max_tokens: int = 512
     """Tokens of a reply at most."""
     max_connections: int | None = operational(None)
-    """Requests under way at once, over all servers together; null for the provider's own default."""
+    """Requests under way at once, over all servers together; null for a batch of a local model, and for as many as a
+    server turns out to bear, up to 100."""
     base_urls: list[str] = operational(list)
     """Addresses of running servers that share the work, such as http://127.0.0.1:8000/v1; each request goes to the least
     busy one. Empty for the provider's own address. `vllm/…` models with an address are not started here."""
@@ -71,6 +72,7 @@ def open_model(settings: ChatModelSettings) -> "Model":
         temperature=settings.temperature,
         max_tokens=settings.max_tokens,
         max_connections=settings.max_connections,
+        adaptive_connections=False if settings.name.startswith(LOCAL) else None,  # a local batch has a size of its own
         max_retries=settings.max_retries,
         attempt_timeout=settings.attempt_timeout,
         batch=settings.batch or None,

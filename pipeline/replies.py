@@ -20,7 +20,15 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 from pipeline.errors import Refused
 
-_NOT_PART_OF_THE_REQUEST = {"max_connections", "max_retries", "timeout", "attempt_timeout", "cache", "batch"}
+_NOT_PART_OF_THE_REQUEST = {
+    "max_connections",
+    "adaptive_connections",
+    "max_retries",
+    "timeout",
+    "attempt_timeout",
+    "cache",
+    "batch",
+}
 
 
 @dataclass
