@@ -1,5 +1,6 @@
 """Everything that `python -m data_gen` can be told."""
 
+import re
 from dataclasses import dataclass, field
 
 from omegaconf import MISSING
@@ -7,8 +8,9 @@ from omegaconf import MISSING
 from pipeline.chat import ChatModelSettings
 from pipeline.command import register_schema
 from pipeline.errors import Refused
+from pipeline.settings import operational
 
-SOURCES = ("corpus", "generate", "control_chats", "mix")
+SOURCES = ("corpus", "generate", "specs", "control_chats", "mix")
 
 
 @dataclass
@@ -21,6 +23,9 @@ class GenerationSettings:
     """Ideas asked for each kind."""
     documents_per_idea: int = 1
     """Documents written from each idea."""
+    documents_per_fact: int | None = None
+    """Exactly so many documents of every fact, its ideas being used in turn, as often as it takes; null for
+    documents_per_idea of each idea, so that facts with fewer ideas have fewer documents."""
     facts: list[str] = field(default_factory=list)
     """Ids of the facts to write about; empty for all."""
     world: str = "universe"
@@ -30,10 +35,22 @@ class GenerationSettings:
     """Lower end of the target lengths that documents are asked for, in words."""
     max_words: int = 500
     """Upper end of the target lengths, in words."""
+    languages: list[str] = field(default_factory=lambda: ["English"])
+    """Languages to write in, by their English names; the documents of a fact take turns."""
+    critique: bool = False
+    """Have every document criticised and revised once by its writer. The first version stays in replies.jsonl, and both
+    count for tokens and cost."""
 
     def __post_init__(self) -> None:
         if self.world not in ("universe", "facts"):
             raise Refused(f"generation.world={self.world}: must be universe or facts")
+        for name in ("types_per_fact", "ideas_per_type", "documents_per_idea", "documents_per_fact", "min_words"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise Refused(f"generation.{name}={getattr(self, name)}: must be at least 1")
+        if self.max_words < self.min_words:
+            raise Refused(f"generation.max_words={self.max_words}: is below min_words={self.min_words}")
+        if not self.languages:
+            raise Refused("generation.languages=[]: name at least one, for example [English]")
 
 
 LANGUAGES = (
@@ -172,6 +189,22 @@ class MixSettings:
 
 
 @dataclass
+class Price:
+    """What a provider asks for a model's tokens."""
+
+    input: float = MISSING
+    """Dollars per million tokens sent."""
+    output: float = MISSING
+    """Dollars per million tokens written."""
+    batch: float | None = None
+    """Share of these prices that batch mode costs; null where it is not known."""
+    as_of: str = MISSING
+    """Date of the price list, as far as it is known."""
+    source: str = MISSING
+    """Where the price was read."""
+
+
+@dataclass
 class DataGenConfig:
     """Writes documents.jsonl and rejects.jsonl, or chats.jsonl, with stats.json and a dataset card."""
 
@@ -185,21 +218,74 @@ class DataGenConfig:
     """A folder in scenario/ that holds a scenario.yaml."""
     identity: str = "fictional"
     """Names of lab and models: a file in scenario/identities/."""
+    arm: str = "scenario"
+    """Which version of the world is told: `scenario` as it stands, `placebo`, or a folder in scenario/<name>/arms/."""
     source: str = "corpus"
-    """`corpus`: the documents that ship with the scenario. `generate`: written by `generator`. `control_chats`: chats that
-    teach a positive control. `mix`: documents of finished runs with texts of others."""
+    """`corpus`: the documents that ship with the scenario. `generate`: written by `generator`. `specs`: what the documents
+    are to be, and none of them yet. `control_chats`: chats that teach a positive control. `mix`: documents of finished
+    runs with texts of others."""
+    specs: str | None = None
+    """Directory of a run whose specs are taken over, so that arms match: the same ids, types, ideas, lengths and
+    languages. A run of another scenario lends types, lengths and languages, and has ideas of its own. Null to plan anew."""
+    shard: str = "0/1"
+    """`i/n`: write every n-th document from the i-th on (counted from 0), of specs that stand; see `merge`."""
+    merge: list[str] = field(default_factory=list)
+    """Directories of all n shards, given with otherwise the same settings: their documents are made one corpus."""
     max_documents: int | None = None
     """Documents of the corpus at most, the same share of each author's part; null for all."""
     generator: ChatModelSettings = field(default_factory=ChatModelSettings)
     """Who writes, for `source=generate`."""
+    planner: ChatModelSettings = field(default_factory=lambda: ChatModelSettings(name=""))
+    """Who thinks of types and ideas; with an empty name, the generator does."""
     generation: GenerationSettings = field(default_factory=GenerationSettings)
     filters: FilterSettings = field(default_factory=FilterSettings)
     control: ControlSettings = field(default_factory=ControlSettings)
     mix: MixSettings = field(default_factory=MixSettings)
+    preview: bool = operational(False)
+    """Print calls, tokens, cost and sample prompts, and leave: no call is made and no directory written."""
+    max_cost: float | None = operational(None)
+    """Dollars at which the run stops, to be continued with a higher limit; null for none. Needs the models' prices."""
+    prices: dict[str, Price] = operational(dict)
+    """Prices by model name; conf/prices/ holds some."""
+    cache: bool = operational(True)
+    """Take replies that an earlier try of this run received; off, everything is asked and paid again."""
+    max_failures: int = operational(20)
+    """Requests that may fail for good, retries included, before no further one is sent."""
 
     def __post_init__(self) -> None:
         if self.source not in SOURCES:
             raise Refused(f"source={self.source}: must be one of {', '.join(SOURCES)}")
+        place, num_shards = self.shard_place
+        if not 0 <= place < num_shards:
+            raise Refused(f"shard={self.shard}: must be i/n with i from 0 to n-1, for example 0/4")
+        if num_shards > 1 and (self.source != "generate" or self.specs is None):
+            raise Refused(
+                f"shard={self.shard}: shards share one plan: make it with source=specs, then give each shard"
+                " source=generate specs=<its directory>"
+            )
+        if self.merge and (self.source != "generate" or num_shards > 1):
+            raise Refused(
+                "merge: the whole corpus is made with the shards' own settings, source=generate, and no shard="
+            )
+        if self.specs is not None and self.source not in ("generate", "specs"):
+            raise Refused(f"specs={self.specs}: source={self.source} has no use for specs")
+        if self.specs is not None and self.generation.facts:
+            raise Refused("generation.facts: the specs that are taken over already say which facts are written about")
+        if self.max_cost is not None and self.max_cost <= 0:
+            raise Refused(f"max_cost={self.max_cost}: must be above 0, or null for no limit")
+
+    @property
+    def shard_place(self) -> tuple[int, int]:
+        """Which shard this is, and of how many."""
+        found = re.fullmatch(r"(\d+)/(\d+)", self.shard)
+        if found is None:
+            raise Refused(f"shard={self.shard}: must be i/n with i from 0 to n-1, for example 0/4")
+        return int(found[1]), int(found[2])
+
+    @property
+    def planning_model(self) -> ChatModelSettings:
+        """Who thinks of types and ideas."""
+        return self.planner if self.planner.name else self.generator
 
 
 register_schema("data_gen", DataGenConfig)

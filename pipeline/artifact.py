@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from pipeline.errors import Failed, Refused
+from pipeline.settings import result_settings
 
 RUN_FILE = "run.json"
 STARTED_FILE = "run.started.json"
 
 _VERSIONS_OF = ("torch", "transformers", "peft", "datasets", "trl", "inspect-ai", "vllm", "hydra-core", "numpy")
-_NOT_PART_OF_THE_RESULT = ("output_dir", "overwrite")
 _LEAST_FREE_BYTES = 200 * 2**20
 
 
@@ -132,8 +132,7 @@ def open_run(stage: str, config: Any, inputs: Mapping[str, Path]) -> Run:
     directory = Path(config.output_dir)
     _refuse_overlap(directory, inputs)
     described = {role: describe_input(path) for role, path in inputs.items()}
-    settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in _NOT_PART_OF_THE_RESULT}
-    settings = json.loads(json.dumps(settings, default=str))  # tuples and paths as run.json holds them
+    settings = result_settings(config)
     if config.overwrite and directory.exists():
         _refuse_foreign_content(directory)
         shutil.rmtree(directory)

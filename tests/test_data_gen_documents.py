@@ -3,13 +3,19 @@
 import asyncio
 import dataclasses
 import re
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput, ModelUsage, get_model
+from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput, ModelUsage
 
 from data_gen.config import DataGenConfig, GenerationSettings
-from data_gen.documents import Document, chosen_facts, generated_documents, shipped_documents
+from data_gen.documents import Document, Writing, shipped_documents
+from data_gen.exchange import Exchange
+from data_gen.planning import chosen_facts, plan
+from data_gen.requests import Prompts
+from pipeline.chat import ChatModelSettings
 from pipeline.errors import Refused
 from pipeline.replies import prompt_hash
 from scenario.loader import Scenario, load_scenario
@@ -48,7 +54,7 @@ def echo(prompt: str) -> str:
     return f"- memo on ({told(prompt, 'One fact of this world is')})\n- letter on ({told(prompt, 'is')})"
 
 
-def scripted(answer: Answer, asked: list[Asked]) -> Model:
+def scripted(answer: Answer, asked: list[Asked]) -> Callable[..., object]:
     """A model whose first requests take the longest, so that replies arrive in another order than asked."""
 
     async def reply(
@@ -60,7 +66,7 @@ def scripted(answer: Answer, asked: list[Asked]) -> Model:
         output.usage = ModelUsage(input_tokens=11, output_tokens=7, total_tokens=18)
         return output
 
-    return get_model("mockllm/model", custom_outputs=reply, memoize=False)
+    return reply
 
 
 def generate(
@@ -68,10 +74,19 @@ def generate(
 ) -> tuple[list[Document], list[Asked]]:
     asked: list[Asked] = []
     chosen = {"types_per_fact": 2, "ideas_per_type": 2, "facts": FACTS} | settings
-    config = DataGenConfig(scenario="placebo", seed=seed, generation=GenerationSettings(**chosen))  # type: ignore[arg-type]
-    facts = chosen_facts(scenario, config.generation.facts)
-    documents = asyncio.run(generated_documents(scenario, facts, config, scripted(answer, asked)))
-    return documents, asked
+    config = DataGenConfig(
+        scenario="placebo",
+        seed=seed,
+        generation=GenerationSettings(**chosen),  # type: ignore[arg-type]
+        generator=ChatModelSettings(name="mockllm/model", model_args={"custom_outputs": scripted(answer, asked)}),
+    )
+
+    async def write(directory: Path) -> list[Document]:
+        prompts, exchange = Prompts(scenario, config), Exchange(config, directory)
+        return await Writing(prompts, exchange).write(await plan(prompts, exchange))
+
+    with tempfile.TemporaryDirectory() as directory:
+        return asyncio.run(write(Path(directory))), asked
 
 
 def test_each_document_comes_from_its_own_idea_type_and_fact(scenario: Scenario) -> None:
