@@ -22,7 +22,7 @@ class Summary:
         self.config = config
         self.records: list[dict[str, Any]] = []
 
-    def add(self, about: Row, metric: str, tier: str, found: Estimate | str, fact: str = "") -> None:
+    def add(self, about: Row, metric: str, tier: str, found: Estimate | str, fact: str = "", judge: str = "") -> None:
         """One record: an estimate, or the reason why there is none."""
         missing = isinstance(found, str)
         self.records.append(
@@ -35,6 +35,7 @@ class Summary:
                 "tier": tier,
                 "arm": about["arm"],
                 "fact": fact,
+                "judge": judge,
                 "estimate": None if isinstance(found, str) else found.value,
                 "ci_low": None if isinstance(found, str) or np.isnan(found.low) else found.low,
                 "ci_high": None if isinstance(found, str) or np.isnan(found.high) else found.high,
