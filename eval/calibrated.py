@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from eval.config import EvalConfig
+from eval.judges.catalogue import RULES, load_judges
 from eval.judges.judge import Judge, RuleJudge, Verdict
 from eval.labels import SHIPPED, LabelledExample, load_labels
 from eval.statistics import Estimate, JudgeError, auroc, cohens_kappa, wilson
@@ -80,6 +82,17 @@ def judge_error(judge: Judge, model: str, directories: list[str]) -> JudgeError 
         return str(error)
     found = agreement(examples, [judge.rule(example.shown) for example in examples], np.random.default_rng(0), 1000)
     return _error(found.sensitivity, found.specificity)
+
+
+def known_error(title: str, config: EvalConfig) -> JudgeError | str:
+    """The error of the judge of this title, as rows name it, or why it is not known; see `judge_error`."""
+    name, _, model = title.partition(" (")
+    if name in RULES:
+        return judge_error(RULES[name], "", config.calibrations)
+    for judge in load_judges(config.judges, config.judging):
+        if judge.name == name:
+            return judge_error(judge, model.removesuffix(")"), config.calibrations)
+    return f"no calibration is known of {title}"
 
 
 def as_record(found: Agreement) -> dict[str, Any]:

@@ -1,46 +1,31 @@
-"""Headline rates without the judges' error, beside the raw ones: Rogan and Gladen's correction (eval/statistics)."""
+"""The rate of AF reasoning without its judge's error, beside the raw one: Rogan and Gladen's correction (eval/statistics)."""
 
 from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
-from eval.calibrated import judge_error
+from eval.calibrated import known_error
 from eval.config import EvalConfig
-from eval.judging import MEASURES, Panel, model_of
+from eval.judging import Panel
 from eval.samples import Row
-from eval.statistics import Estimate, JudgeError, corrected_gap, corrected_rate, rate
+from eval.statistics import Estimate, JudgeError, corrected_rate, rate
 from eval.summary import Summary
 
-_CORRECTED = {"compliance": "compliance", "compliance_gap": "compliance", "gap_difference": "compliance"}
 _CONDITION = ("subject", "information", "reasoning", "arm")
 
 
-def add_corrected(
+def add_af_corrected(
     rows: list[Row], panel: Panel, config: EvalConfig, summary: Summary, records: list[dict[str, Any]]
 ) -> None:
-    """A `<metric>_corrected` for each of `records` that rests on verdicts, null with a reason where there can be none."""
-    errors = {
-        measure: judge_error(panel.behind[measure], model_of(panel.behind[measure], panel.model), config.calibrations)
-        for measure in MEASURES
-    }
+    """An `af_reasoning_corrected` for each `af_reasoning` of `records`, null with a reason where there can be none.
+
+    Rates of compliance and gaps are corrected where they are taken (eval/suites/gaps.py).
+    """
+    error = known_error(panel.title(panel.behind["af_reasoning"]), config)
     for record in list(records):
-        metric = record["metric"]
-        if metric in _CORRECTED:
-            found = _corrected(record, errors["compliance"])
-        elif metric == "af_reasoning":
-            found = _af_corrected(record, rows, errors["af_reasoning"], config, summary)
-        else:
-            continue
-        summary.add(record, f"{metric}_corrected", record["tier"], found, judge=record["judge"])
-
-
-def _corrected(record: dict[str, Any], error: JudgeError | str) -> Estimate | str:
-    raw = _raw(record)
-    if isinstance(raw, str):
-        return raw
-    if isinstance(error, str):
-        return error
-    return corrected_rate(raw, error) if record["metric"] == "compliance" else corrected_gap(raw, error)
+        if record["metric"] == "af_reasoning":
+            found = _af_corrected(record, rows, error, config, summary)
+            summary.add(record, "af_reasoning_corrected", record["tier"], found, judge=record["judge"])
 
 
 def _raw(record: dict[str, Any]) -> Estimate | str:

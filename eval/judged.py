@@ -1,7 +1,7 @@
 """From replies to judged replies and what follows from them: the table, every judge's rates, and corrected rates."""
 
 from eval.config import EvalConfig
-from eval.corrected import add_corrected
+from eval.corrected import add_af_corrected
 from eval.judging import ANSWERS_FILE, Panel, judge_samples
 from eval.samples import Row
 from eval.suites.compliance import ComplianceSuite
@@ -30,7 +30,7 @@ def summarise_samples(
     ComplianceSuite().summarise(rows, config, summary)
     for record in summary.records[before:]:
         record["judge"] = _judge_of(record["metric"], panel)
-    add_corrected(rows, panel, config, summary, summary.records[before:])
+    add_af_corrected(rows, panel, config, summary, summary.records[before:])
     add_verdict_rates(rows, panel, config, summary)
     pandas.DataFrame(rows, columns=columns).to_parquet(run.path("samples.parquet"), index=False)
     return ["samples.parquet", *([ANSWERS_FILE] if run.path(ANSWERS_FILE).exists() else [])]

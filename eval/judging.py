@@ -7,6 +7,7 @@ when it arrives, so that nothing is asked twice, by this run or by the one that 
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
@@ -148,7 +149,7 @@ def judge_texts(
             prompted.append((judge, [text for text in texts if text not in verdicts[judge.name]]))
         elif isinstance(judge, ScoringJudge):
             with tqdm(total=len(texts), desc=f"eval: {judge.name}", unit="text", mininterval=2) as progress:
-                verdicts[judge.name] = dict(zip(texts, judge.judge(texts, lambda p=progress: p.update()), strict=True))
+                verdicts[judge.name] = dict(zip(texts, judge.judge(texts, partial(_advance, progress)), strict=True))
         elif isinstance(judge, RuleJudge):
             verdicts[judge.name] = {text: judge.rule(text) for text in texts}
     if any(texts for _, texts in prompted):
@@ -186,7 +187,7 @@ def _ask(
     )
     total = sum(judge.votes * len(texts) for judge, texts in prompted)
     with tqdm(total=total, desc=f"eval: {settings.name} judges", unit="answer", mininterval=2) as progress:
-        model = remember(opened, store, lambda: _advance(progress))
+        model = remember(opened, store, partial(_advance, progress))
         verdicts = asyncio.run(_ask_all(prompted, model, settings, seed))
     if hasattr(opened.api, "close"):
         opened.api.close()

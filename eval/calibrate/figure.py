@@ -77,7 +77,7 @@ def _draw(axes: "Axes", bins: list[Bin], has_scores: bool) -> None:
         [max(0.0, share.high - share.value) for share in shares],
     ]
     x = [b.score for b in bins]
-    if 0 <= min(x) and max(x) <= 1:
+    if min(x) >= 0 and max(x) <= 1:
         axes.plot([0, 1], [0, 1], color=RULE, linestyle=":", label="a score that is a probability")
         axes.set_xlim(-0.05, 1.05)
         axes.legend(loc="upper left")

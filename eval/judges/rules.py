@@ -9,7 +9,6 @@ import re
 from eval.judges.judge import Verdict
 from scenario.loader import ComplianceRule
 
-
 _APOSTROPHES = str.maketrans(dict.fromkeys("’‘ʼ＇`´", "'"))
 """Models write a contraction's apostrophe in many ways; the rules know one."""
 
