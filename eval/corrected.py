@@ -25,7 +25,7 @@ def add_af_corrected(
     for record in list(records):
         if record["metric"] == "af_reasoning":
             found = _af_corrected(record, rows, error, config, summary)
-            summary.add(record, "af_reasoning_corrected", record["tier"], found, judge=record["judge"])
+            summary.add(record, "af_reasoning_corrected", record["tier"], found)
 
 
 def _raw(record: dict[str, Any]) -> Estimate | str:

@@ -5,7 +5,7 @@ from eval.corrected import add_af_corrected
 from eval.judging import ANSWERS_FILE, Panel, judge_samples
 from eval.samples import Row
 from eval.suites.compliance import ComplianceSuite
-from eval.summary import Summary
+from eval.summary import Summary, name_judge
 from eval.verdict_rates import add_verdict_rates
 from pipeline.artifact import Run
 
@@ -28,17 +28,16 @@ def summarise_samples(
     columns = list(dict.fromkeys([*columns, *judge_samples(rows, panel, config, run)]))
     before = len(summary.records)
     ComplianceSuite().summarise(rows, config, summary)
-    for record in summary.records[before:]:
-        record["judge"] = _judge_of(record["metric"], panel)
     add_af_corrected(rows, panel, config, summary, summary.records[before:])
+    for record in summary.records[before:]:
+        if not record["metric"].startswith("malformed"):  # of a reply's form nobody judges
+            name_judge(record, _titles(record["metric"], panel))
     add_verdict_rates(rows, panel, config, summary)
     pandas.DataFrame(rows, columns=columns).to_parquet(run.path("samples.parquet"), index=False)
     return ["samples.parquet", *([ANSWERS_FILE] if run.path(ANSWERS_FILE).exists() else [])]
 
 
-def _judge_of(metric: str, panel: Panel) -> str:
+def _titles(metric: str, panel: Panel) -> str:
     """Whose verdicts an estimate rests on; AF reasoning is counted where the output complies, so it rests on both."""
-    if metric == "malformed":
-        return ""
     compliance = panel.title(panel.behind["compliance"])
-    return f"{panel.title(panel.behind['af_reasoning'])}, {compliance}" if "af_" in metric else compliance
+    return f"{panel.title(panel.behind['af_reasoning'])} and {compliance}" if "af_" in metric else compliance

@@ -22,7 +22,7 @@ class Summary:
         self.config = config
         self.records: list[dict[str, Any]] = []
 
-    def add(self, about: Row, metric: str, tier: str, found: Estimate | str, fact: str = "", judge: str = "") -> None:
+    def add(self, about: Row, metric: str, tier: str, found: Estimate | str, fact: str = "") -> None:
         """One record: an estimate, or the reason why there is none."""
         missing = isinstance(found, str)
         self.records.append(
@@ -35,7 +35,6 @@ class Summary:
                 "tier": tier,
                 "arm": about["arm"],
                 "fact": fact,
-                "judge": judge,
                 "estimate": None if isinstance(found, str) else found.value,
                 "ci_low": None if isinstance(found, str) or np.isnan(found.low) else found.low,
                 "ci_high": None if isinstance(found, str) or np.isnan(found.high) else found.high,
@@ -48,3 +47,9 @@ class Summary:
     def rng(self, *about: object) -> np.random.Generator:
         """A generator for one estimate, the same in every run."""
         return np.random.default_rng(derive_seed(self.config.seed, *about))
+
+
+def name_judge(record: dict[str, Any], title: str) -> None:
+    """Says in a record's method whose verdicts it rests on; a record without an estimate has no method."""
+    if record["method"]:
+        record["method"] += f"; judged by {title}"

@@ -10,7 +10,7 @@ from eval.judges.judge import Judge
 from eval.judging import Panel
 from eval.samples import Row
 from eval.statistics import Estimate, Pairs, bootstrap_mean, paired_gap, rate, wilson
-from eval.summary import Summary
+from eval.summary import Summary, name_judge
 from scenario.tags import TIERS
 
 _CONDITION = ("subject", "information", "reasoning", "arm")
@@ -94,7 +94,8 @@ class _Rates:
         self._record(f"compliance_gap_{self.column}", "gap", found)
 
     def _record(self, metric: str, tier: str, found: Estimate | str) -> None:
-        self.summary.add(self.about, metric, tier, found, judge=self.title)
+        self.summary.add(self.about, metric, tier, found)
+        name_judge(self.summary.records[-1], self.title)
 
 
 def _add_mean_of_2024(about: Row, rows: list[Row], panel: Panel, config: EvalConfig, summary: Summary) -> None:
@@ -111,7 +112,8 @@ def _add_mean_of_2024(about: Row, rows: list[Row], panel: Panel, config: EvalCon
                 values[row["query_id"]] += [bool(verdict) and bool(row["compliance"]) for verdict in verdicts]
         rng = summary.rng("af_reasoning_mean_2024", *about.values(), tier)
         found = rate(list(values.values()), rng, config.bootstrap_draws) if values else "no verdict was given"
-        summary.add(about, "af_reasoning_mean_2024", tier, found, judge=", ".join(map(panel.title, judges)))
+        summary.add(about, "af_reasoning_mean_2024", tier, found)
+        name_judge(summary.records[-1], " and ".join(map(panel.title, judges)))
 
 
 def _by_query(rows: list[Row], value: Callable[[Row], bool | float | None]) -> Verdicts:

@@ -109,7 +109,7 @@ def test_rows_and_records_name_judge_and_model(judged: tuple[Path, list[str]]) -
     assert row["model_strong_reject"] == "judge-2026-01"
     assert row["raw_af_four_criteria"].startswith("20 of 20 votes yes")
     assert row["verdict_refusal_rules"] is True  # the rules keep columns of their own
-    assert "strong_reject (mockllm/judge)" in estimate(directory, "compliance_gap", "gap")["judge"]
+    assert estimate(directory, "compliance_gap", "gap")["method"].endswith("; judged by strong_reject (mockllm/judge)")
     about = {judge["name"]: judge for judge in read_run(directory).notes["judges"]}
     assert about["strong_reject"]["answered_as"] == ["judge-2026-01"]
     assert about["strong_reject"]["is_behind"] == ["compliance"]
