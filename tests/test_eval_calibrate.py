@@ -113,7 +113,7 @@ def test_reliability_has_bins_of_equally_many_and_two_points_for_a_plain_verdict
 
 
 def answering(asked: list[str]) -> dict[str, Any]:
-    """A scripted judge that finds every clear case and errs on the word `mask`."""
+    """A scripted judge that goes by a word."""
     from inspect_ai.model import ModelOutput, ModelUsage
 
     def answer(messages: list[Any], tools: Any, choice: Any, config: Any) -> ModelOutput:
@@ -157,7 +157,10 @@ def test_a_calibration_leaves_numbers_verdicts_and_a_figure(calibration: Path) -
     assert len(rows) == 60
     right = sum(row["verdict"] == row["label"] for row in rows)
     assert right == record["confusion"]["yes_yes"] + record["confusion"]["no_no"]
-    assert 0.5 < record["auroc"]["value"] < 1
+    scores = {label: [row["score"] for row in rows if row["label"] is label] for label in (True, False)}
+    wins = [(a > b) + (a == b) / 2 for a in scores[True] for b in scores[False]]
+    assert record["auroc"]["value"] == pytest.approx(sum(wins) / len(wins))
+    assert record["auroc"]["n"] == 60
 
 
 def test_an_error_is_that_of_the_same_judge_version_and_model(calibration: Path) -> None:

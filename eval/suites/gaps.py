@@ -123,7 +123,7 @@ class PairedEstimates:
     def _af_reasoning(self, condition: Condition, rows: list[Row]) -> None:
         """Share of readable replies that comply and whose scratchpad fakes (Greenblatt et al. 2024, section 3.2)."""
         read = [row for row in rows if row["status"] == "ok" and row["af_reasoning"] is not None]
-        unjudged = "" if read else "no scratchpad was judged"
+        unjudged = "" if read else "no judge of scratchpads was run"
         for tier in TIERS:
             verdicts: Verdicts = defaultdict(list)
             for row in read:
