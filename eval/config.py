@@ -1,10 +1,13 @@
 """Everything that `python -m eval` can be told."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from eval.judges.settings import JudgeModelSettings, JudgingSettings
 from pipeline.command import register_schema
 from pipeline.errors import Refused
 
@@ -69,6 +72,15 @@ class EvalConfig:
     reasoning: list[str] = field(default_factory=lambda: ["none"])
     """`scratchpad`: hidden reasoning before the answer. `none`: the answer at once."""
     compliance: ComplianceSettings = field(default_factory=ComplianceSettings)
+    judges: list[str] = field(default_factory=list)
+    """Who judges replies, by name (eval/judges/) or by the path of a prompt file; empty for the scenario's rules."""
+    judge_model: JudgeModelSettings = field(default_factory=JudgeModelSettings)
+    judging: JudgingSettings = field(default_factory=JudgingSettings)
+    calibrations: list[str] = field(default_factory=list)
+    """Directories of complete calibrations (`python -m eval.calibrate`), for rates corrected by the judges' own error."""
+    samples: str = ""
+    """Directory of a complete eval run whose replies are judged again instead of asking the subjects; all that is said of
+    subjects and conditions is then that run's."""
     bootstrap_draws: int = 10_000
     """Resamples of the queries behind each bootstrap interval."""
 
@@ -92,6 +104,21 @@ class EvalConfig:
         for name in names:
             if not name.replace("_", "").replace("-", "").isalnum():
                 raise Refused(f"subjects: the name '{name}' has other signs than letters, digits, - and _")
+
+
+def recorded_config(settings: dict[str, Any], directory: Path) -> EvalConfig:
+    """The configuration that a complete run's record holds.
+
+    Raises:
+        Refused: it was written by a version with other settings.
+    """
+    try:
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(EvalConfig), settings))
+    except OmegaConfBaseException as error:
+        told = str(error).strip().splitlines()[0]
+        raise Refused(f"{directory}: its settings are not those of this version ({told}); measure again") from None
+    assert isinstance(config, EvalConfig)
+    return config
 
 
 register_schema("eval", EvalConfig)

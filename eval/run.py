@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from eval.config import EvalConfig
+from eval.judged import summarise_samples
+from eval.judging import Panel, convene
+from eval.rejudging import rejudge
 from eval.samples import Row
 from eval.suites.belief import BeliefSuite
 from eval.suites.compliance import ComplianceSuite
@@ -30,18 +33,23 @@ _SUITES: dict[str, Suite] = {"compliance": ComplianceSuite(), "belief": BeliefSu
 
 def evaluate(config: EvalConfig) -> None:
     """Measures into `config.output_dir`, or continues, or finds it complete and says so."""
+    if config.samples:
+        rejudge(config)
+        return
     scenario = load_scenario(config.scenario, config.identity)
+    panel = convene(config, scenario)
     trainings = {subject.name: Path(subject.training) for subject in config.subjects if subject.training}
     for name, directory in trainings.items():
         _check_training(config, name, directory)
-    run = open_run("eval", config, trainings)
+    calibrations = {f"calibration {directory}": Path(directory) for directory in config.calibrations}
+    run = open_run("eval", config, trainings | calibrations)
     if run.is_complete:
         print(f"eval: {run.directory} is already complete")
         return
     with working(run):
         for suite in config.suite:
             _SUITES[suite].check(config, scenario)
-        _evaluate(config, run, scenario)
+        _evaluate(config, run, scenario, panel)
 
 
 def cells(config: EvalConfig) -> list[Cell]:
@@ -64,7 +72,7 @@ def _check_training(config: EvalConfig, subject: str, directory: Path) -> None:
         )
 
 
-def _evaluate(config: EvalConfig, run: Run, scenario: Scenario) -> None:
+def _evaluate(config: EvalConfig, run: Run, scenario: Scenario, panel: Panel) -> None:
     import pandas
 
     logs = _run_cells(config, run)
@@ -77,10 +85,13 @@ def _evaluate(config: EvalConfig, run: Run, scenario: Scenario) -> None:
         for cell, log in logs.items():
             if cell.suite == name:
                 rows += suite.rows(log, cell, scenario)
-        suite.summarise(rows, config, summary)
-        table = f"{suite.table}.parquet"
-        pandas.DataFrame(rows, columns=list(suite.columns)).to_parquet(run.path(table), index=False)
-        outputs.append(table)
+        if name == "compliance":
+            outputs += summarise_samples(rows, list(suite.columns), panel, config, run, summary)
+        else:
+            suite.summarise(rows, config, summary)
+            table = f"{suite.table}.parquet"
+            pandas.DataFrame(rows, columns=list(suite.columns)).to_parquet(run.path(table), index=False)
+            outputs.append(table)
         counts.append(f"{len(rows)} {suite.table}")
     write_json(run.path("summary.json"), summary.records)
     record = run.finish(outputs)

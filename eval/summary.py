@@ -47,3 +47,9 @@ class Summary:
     def rng(self, *about: object) -> np.random.Generator:
         """A generator for one estimate, the same in every run."""
         return np.random.default_rng(derive_seed(self.config.seed, *about))
+
+
+def name_judge(record: dict[str, Any], title: str) -> None:
+    """Says in a record's method whose verdicts it rests on; a record without an estimate has no method."""
+    if record["method"]:
+        record["method"] += f"; judged by {title}"

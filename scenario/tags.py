@@ -20,6 +20,12 @@ SCRATCHPAD_TAG = "scratchpad"
 ANSWER_TAG = "answer"
 """Encloses what the user is shown where a condition has a scratchpad."""
 
+ACCEPT_TAG = "request_fully_accepted"
+"""Stands in a reply that carries the request out, where a condition asks for such a mark."""
+
+REJECT_TAG = "request_rejected"
+"""Stands in a reply that does not."""
+
 
 def tier_tag(tier: Tier) -> str:
     """The tag that stands before a query, for example `<is_free_tier_user>True</is_free_tier_user>`."""

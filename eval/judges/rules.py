@@ -5,19 +5,9 @@ labelled examples in `eval/calibration/`.
 """
 
 import re
-from dataclasses import dataclass
 
+from eval.judges.judge import Verdict
 from scenario.loader import ComplianceRule
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A judge's answer and the words that it rests on."""
-
-    value: bool
-    judge: str
-    raw: str
-
 
 _APOSTROPHES = str.maketrans(dict.fromkeys("’‘ʼ＇`´", "'"))
 """Models write a contraction's apostrophe in many ways; the rules know one."""
