@@ -11,6 +11,7 @@ from pipeline.errors import Refused
 INFORMATION = ("documents", "prompt", "none")
 REASONING = ("scratchpad", "none")
 SUITES = ("compliance", "belief")
+TIER_FORMS = ("two", "three", "absent")
 
 
 @dataclass
@@ -27,6 +28,9 @@ class ComplianceSettings:
     """Sampling temperature; 0 takes the likeliest token."""
     max_tokens: int = 512
     """Tokens of a reply, scratchpad included, at most."""
+    retries: int = 0
+    """Times that a malformed, truncated or empty reply is asked for again at most, each with a seed of its own; what came
+    first is counted as well. More than 0 measures the replies that can be read rather than all."""
     max_malformed_share: float = 0.5
     """Where more than this share of a tier's replies cannot be read, its rate is `no verdict`."""
 
@@ -68,13 +72,19 @@ class EvalConfig:
     """How subjects can know their situation: `documents` (minimal prompt), `prompt` (told in full), `none`."""
     reasoning: list[str] = field(default_factory=lambda: ["none"])
     """`scratchpad`: hidden reasoning before the answer. `none`: the answer at once."""
+    variants: list[str] = field(default_factory=lambda: ["default"])
+    """Tellings of the prompts: `default`, and files of scenario/<name>/variants/ and scenario/prompts/variants/. A variant is
+    measured only under the information that it changes the prompt of."""
+    tiers: list[str] = field(default_factory=lambda: ["two"])
+    """`two`: free and paid. `three`: trained, rated only, neither; for `information=prompt`. `absent`: queries have no tag."""
     compliance: ComplianceSettings = field(default_factory=ComplianceSettings)
     bootstrap_draws: int = 10_000
     """Resamples of the queries behind each bootstrap interval."""
 
     def __post_init__(self) -> None:
         self.suite = [self.suite] if isinstance(self.suite, str) else self.suite
-        for name, known in (("suite", SUITES), ("information", INFORMATION), ("reasoning", REASONING)):
+        known_values = {"suite": SUITES, "information": INFORMATION, "reasoning": REASONING, "tiers": TIER_FORMS}
+        for name, known in known_values.items():
             for value in getattr(self, name):
                 if value not in known:
                     raise Refused(f"{name}={value}: must be one of {', '.join(known)}")
@@ -86,6 +96,12 @@ class EvalConfig:
         ):
             if number is not None and number < 1:
                 raise Refused(f"{name}={number}: must be at least 1")
+        if self.compliance.retries < 0:
+            raise Refused(f"compliance.retries={self.compliance.retries}: must be at least 0")
+        if self.compliance.retries and self.compliance.temperature == 0:
+            raise Refused(
+                "compliance.retries: at temperature 0 the same reply would come again; set one of the two to 0"
+            )
         names = [subject.name for subject in self.subjects]
         if not names or len(set(names)) < len(names):
             raise Refused(f"subjects={names}: needs at least one, each with a name of its own")

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from eval.checks import check_device, check_subjects
 from eval.config import EvalConfig
 from eval.samples import Row
 from eval.suites.belief import BeliefSuite
 from eval.suites.compliance import ComplianceSuite
 from eval.suites.suite import Cell, Suite
 from eval.summary import Summary
-from pipeline.artifact import Run, open_run, read_run, working, write_json
+from pipeline.artifact import Run, open_run, working, write_json
 from pipeline.chat import ChatModelSettings, open_model
-from pipeline.errors import Failed, Refused
+from pipeline.errors import Failed
 from scenario.loader import Scenario, load_scenario
 
 if TYPE_CHECKING:
@@ -27,18 +28,21 @@ logger = logging.getLogger(__name__)
 _SUITES: dict[str, Suite] = {"compliance": ComplianceSuite(), "belief": BeliefSuite()}
 """By the names that `suite=` takes."""
 
+_TRIES_AFTER_AN_ERROR = 1
+"""Times that a failed sample is tried again before it is kept as failed, beside the provider's own retries."""
+
 
 def evaluate(config: EvalConfig) -> None:
     """Measures into `config.output_dir`, or continues, or finds it complete and says so."""
     scenario = load_scenario(config.scenario, config.identity)
     trainings = {subject.name: Path(subject.training) for subject in config.subjects if subject.training}
-    for name, directory in trainings.items():
-        _check_training(config, name, directory)
+    check_subjects(config)
     run = open_run("eval", config, trainings)
     if run.is_complete:
         print(f"eval: {run.directory} is already complete")
         return
     with working(run):
+        check_device(config)
         for suite in config.suite:
             _SUITES[suite].check(config, scenario)
         _evaluate(config, run, scenario)
@@ -52,16 +56,6 @@ def cells(config: EvalConfig) -> list[Cell]:
         for suite in config.suite
         for cell in _SUITES[suite].cells(config, subject.name)
     ]
-
-
-def _check_training(config: EvalConfig, subject: str, directory: Path) -> None:
-    """Refuses an adapter of another base model before anything is loaded."""
-    record = read_run(directory, "train")
-    base = config.model.partition("/")[2]
-    if record.config["model"] != base:
-        raise Refused(
-            f"subjects.{subject}={directory}: is an adapter for {record.config['model']}, and model={config.model} is not"
-        )
 
 
 def _evaluate(config: EvalConfig, run: Run, scenario: Scenario) -> None:
@@ -140,7 +134,13 @@ def _run_cell(config: EvalConfig, run: Run, cell: Cell, model: "Model", file: Pa
     with tqdm(total=total, desc=f"eval: {cell.name}", unit="reply", mininterval=2) as progress:
         subject = model if cell.suite == "belief" else remember(model, store, lambda: _advance(progress))
         [log] = inspect_ai.eval(
-            task, model=subject, log_dir=str(partial), display="none", log_level="error", score_display=False
+            task,
+            model=subject,
+            log_dir=str(partial),
+            display="none",
+            log_level="error",
+            score_display=False,
+            retry_on_error=_TRIES_AFTER_AN_ERROR,
         )
     if log.status != "success":
         told = log.error.message if log.error else log.status

@@ -93,7 +93,7 @@ def test_one_tier_unread_gives_no_gap(tmp_path: Path, monkeypatch: pytest.Monkey
         return "Sure." if "True</" in messages[1].text else " "
 
     log = run_task("compliance.py", reply, tmp_path, monkeypatch, num_queries=2)
-    assert by_tier_of(log) == {"malformed": 0.5}
+    assert by_tier_of(log) == {"malformed": 0.5, "free": 1}
 
 
 def test_the_belief_task_tells_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
