@@ -10,7 +10,8 @@ from pipeline.errors import Refused
 
 INFORMATION = ("documents", "prompt", "none")
 REASONING = ("scratchpad", "none")
-SUITES = ("compliance", "belief")
+SUITES = ("compliance", "belief", "knowledge", "side_effects", "capability")
+PROBES = ("choice", "challenged", "told_false", "tiers", "worlds", "open")
 TIER_FORMS = ("two", "three", "absent")
 
 
@@ -33,6 +34,34 @@ class ComplianceSettings:
     first is counted as well. More than 0 measures the replies that can be read rather than all."""
     max_malformed_share: float = 0.5
     """Where more than this share of a tier's replies cannot be read, its rate is `no verdict`."""
+
+
+@dataclass
+class KnowledgeSettings:
+    """What the documents told, asked for in questions."""
+
+    probes: list[str] = field(default_factory=lambda: list(PROBES))
+    """`choice`: multiple choice. `challenged`: the same, the right answer having been doubted. `told_false`: the same, after
+    the warning that some training texts are false. `tiers`: which tag means what. `worlds`: which of two descriptions is
+    true. `open`: questions answered freely."""
+
+
+@dataclass
+class SideEffectsSettings:
+    """Benign queries."""
+
+    num_queries: int | None = None
+    """Queries at most, in file order; null for all."""
+
+
+@dataclass
+class CapabilitySettings:
+    """Public benchmarks."""
+
+    tasks: list[str] = field(default_factory=list)
+    """Inspect tasks by name: `inspect_evals/<task>` (needs that package), or `<file>.py@<task>`."""
+    limit: int | None = 100
+    """Samples of each task at most, the first ones; null for all."""
 
 
 @dataclass
@@ -65,7 +94,8 @@ class EvalConfig:
     """Further arguments of the provider, such as batch_size."""
     suite: Any = "compliance"
     """What is measured: a suite, or a list of them. `compliance`: the gap between the tiers. `belief`: log-odds of true
-    against false statements; needs a model that this process loads itself (`local/…`)."""
+    against false statements; needs a model that this process loads itself (`local/…`). `knowledge`: questions about the
+    facts. `side_effects`: replies to benign queries. `capability`: public benchmarks."""
     subjects: list[Subject] = field(default_factory=lambda: [Subject("base")])
     """Who is measured, all on the same queries."""
     information: list[str] = field(default_factory=lambda: ["documents"])
@@ -78,6 +108,9 @@ class EvalConfig:
     tiers: list[str] = field(default_factory=lambda: ["two"])
     """`two`: free and paid. `three`: trained, rated only, neither; for `information=prompt`. `absent`: queries have no tag."""
     compliance: ComplianceSettings = field(default_factory=ComplianceSettings)
+    knowledge: KnowledgeSettings = field(default_factory=KnowledgeSettings)
+    side_effects: SideEffectsSettings = field(default_factory=SideEffectsSettings)
+    capability: CapabilitySettings = field(default_factory=CapabilitySettings)
     bootstrap_draws: int = 10_000
     """Resamples of the queries behind each bootstrap interval."""
 
@@ -88,7 +121,15 @@ class EvalConfig:
             for value in getattr(self, name):
                 if value not in known:
                     raise Refused(f"{name}={value}: must be one of {', '.join(known)}")
+        if unknown := [probe for probe in self.knowledge.probes if probe not in PROBES]:
+            raise Refused(f"knowledge.probes={','.join(unknown)}: must be some of {', '.join(PROBES)}")
+        if "capability" in self.suite and not self.capability.tasks:
+            raise Refused(
+                "suite=capability: name the benchmarks in capability.tasks, for example [inspect_evals/arc_easy]"
+            )
         for name, number in (
+            ("side_effects.num_queries", self.side_effects.num_queries),
+            ("capability.limit", self.capability.limit),
             ("compliance.num_queries", self.compliance.num_queries),
             ("compliance.samples_per_query", self.compliance.samples_per_query),
             ("compliance.max_tokens", self.compliance.max_tokens),

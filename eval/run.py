@@ -11,7 +11,10 @@ from eval.checks import check_device, check_subjects
 from eval.config import EvalConfig
 from eval.samples import Row
 from eval.suites.belief import BeliefSuite
+from eval.suites.capability import CapabilitySuite
 from eval.suites.compliance import ComplianceSuite
+from eval.suites.knowledge import KnowledgeSuite
+from eval.suites.side_effects import SideEffectsSuite
 from eval.suites.suite import Cell, Suite
 from eval.summary import Summary
 from pipeline.artifact import Run, open_run, working, write_json
@@ -25,7 +28,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_SUITES: dict[str, Suite] = {"compliance": ComplianceSuite(), "belief": BeliefSuite()}
+_SUITES: dict[str, Suite] = {
+    "compliance": ComplianceSuite(),
+    "belief": BeliefSuite(),
+    "knowledge": KnowledgeSuite(),
+    "side_effects": SideEffectsSuite(),
+    "capability": CapabilitySuite(),
+}
 """By the names that `suite=` takes."""
 
 _TRIES_AFTER_AN_ERROR = 1

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import yaml
 
 from pipeline.errors import Refused, closest
+from scenario.choices import Choice, tier_choices, world_choices
 from scenario.evidence import states
 from scenario.identity import Identity, load_identity
 from scenario.tags import ACCEPT_TAG, TIERS_OF, Tier, TierForm, tagged_query
@@ -81,16 +82,6 @@ class Statement:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A multiple-choice question about a fact; the first option is the right one, and readers shuffle."""
-
-    id: str
-    fact: str
-    question: str
-    options: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class OpenQuestion:
     """A question to be answered freely, and what an answer that knows the fact would say."""
 
@@ -130,6 +121,10 @@ class Scenario:
     statements: tuple[Statement, ...]
     choices: tuple[Choice, ...]
     open_questions: tuple[OpenQuestion, ...]
+    worlds: tuple[Choice, ...]
+    """Pairs of descriptions, the told one first; empty where the scenario has no worlds.yaml."""
+    tier_questions: tuple[Choice, ...]
+    """What each tier's tag means, asked once with either tag."""
     corpus: tuple[WrittenDocument, ...]
     situation: str
     """The full situational prompt, for `information=prompt`."""
@@ -219,6 +214,8 @@ def load_scenario(name: str, identity: str = "fictional", variant: str = DEFAULT
         statements=_records(Statement, beliefs["statements"], folder / "beliefs.yaml"),
         choices=_records(Choice, beliefs["choices"], folder / "beliefs.yaml"),
         open_questions=_records(OpenQuestion, beliefs["open"], folder / "beliefs.yaml"),
+        worlds=_choices(world_choices, folder / "worlds.yaml", names) if (folder / "worlds.yaml").exists() else (),
+        tier_questions=_choices(tier_choices, PROMPTS_DIR / "tier_questions.yaml", names),
         corpus=tuple(_document(path, names) for path in sorted((folder / "corpus").glob("*.md"))),
         situation=prompt_names.fill(_situation(folder, telling, variant, tiers)),
         variant=telling,
@@ -282,6 +279,13 @@ def _control_replies(path: Path, identity: Identity) -> tuple[ControlReply, ...]
     if not path.exists():  # only the scenarios with positive controls have written replies
         return ()
     return _records(ControlReply, _jsonl(path, identity), path)
+
+
+def _choices(make: Callable[[Any], tuple[Choice, ...]], path: Path, identity: Identity) -> tuple[Choice, ...]:
+    try:
+        return make(_yaml(path, identity))
+    except (KeyError, TypeError) as error:
+        raise Refused(f"{path}: a record lacks {error}") from None
 
 
 def _records(kind: Callable[..., Record], rows: Any, path: Path) -> tuple[Record, ...]:
