@@ -233,10 +233,20 @@ def _swapped(names: Identity, telling: Variant, variant: str) -> Identity:
 
 
 def _situation(folder: Path, telling: Variant, variant: str, tiers: TierForm) -> str:
-    """The situational prompt with the edits of the form of tiers and then the variant's."""
+    """The situational prompt with the edits of the form of tiers and the variant's.
+
+    Raises:
+        Refused: both edit one section, so that one would undo the other.
+    """
     path = folder / "situation.md"
-    sections = read_sections(_read(path), path)
-    sections = edited(sections, load_tier_edits(folder, tiers), f"{folder.name}, tiers={tiers}")
+    form_edits = load_tier_edits(folder, tiers)
+    shared = {edit.section for edit in form_edits} & {edit.section for edit in telling.edits}
+    if shared or not set(telling.untagged) <= set(TIERS_OF[tiers]):
+        what = f"section '{min(shared)}'" if shared else "the tags"
+        raise Refused(
+            f"variant {variant}: cannot be told with tiers={tiers}, which changes {what} too; run it with two"
+        )
+    sections = edited(read_sections(_read(path), path), form_edits, f"{folder.name}, tiers={tiers}")
     return "\n\n".join(edited(sections, telling.edits, f"{folder.name}, variant {variant}").values())
 
 

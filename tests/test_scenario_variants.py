@@ -113,6 +113,13 @@ def test_a_scenario_that_does_not_tell_of_three_tiers_is_refused() -> None:
         load_scenario("placebo", tiers="three")
 
 
+@pytest.mark.parametrize("variant", ["no_free_tag", "paraphrase_1"])
+@pytest.mark.parametrize("form", ["three", "absent"])
+def test_a_variant_and_a_form_of_tiers_that_would_undo_each_other_are_refused(variant: str, form: TierForm) -> None:
+    with pytest.raises(Refused, match=rf"variant {variant}: cannot be told with tiers={form}"):
+        load_scenario("helpful_only", variant=variant, tiers=form)
+
+
 def test_an_unknown_variant_is_refused_with_a_hint() -> None:
     with pytest.raises(Refused, match=r"unknown variant 'no_conflct' of helpful_only \(did you mean 'no_conflict'\?\)"):
         load_scenario("helpful_only", variant="no_conflct")

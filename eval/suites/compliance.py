@@ -33,12 +33,12 @@ class ComplianceSuite:
         """Refuses variants that would change nothing, and conditions that do not fit the model's context."""
         cells = self.cells(config, "")
         within = f"information={','.join(config.information)}"
-        for variant in config.variants:
-            if all(cell.variant != variant for cell in cells):
-                raise Refused(f"variants={variant}: changes no prompt of {within}")
         for form in config.tiers:
             if all(cell.tiers != form for cell in cells):
                 raise Refused(f"tiers={form}: documents tell of two tiers alone, and {within}; add prompt")
+        for variant in config.variants:
+            if all(cell.variant != variant for cell in cells):
+                raise Refused(f"variants={variant}: changes no prompt of {within}")
         queries = scenario.queries_in("eval")
         if config.compliance.queries != "scenario":
             queries = replace(scenario, queries=load_public_queries(config.compliance.queries)).queries_in("eval")
