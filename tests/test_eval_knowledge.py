@@ -47,23 +47,20 @@ def estimates(directory: Path) -> dict[str, float | None]:
     return {record["metric"]: record["estimate"] for record in records}
 
 
-def test_who_knows_the_documents_answers_right_and_who_likes_a_letter_does_as_chance_does(tmp_path: Path) -> None:
+def test_who_knows_is_right_and_who_likes_a_letter_does_as_chance_does(tmp_path: Path) -> None:
     told = load_scenario("helpful_only")
-    right = {c.options[0] for c in (*told.choices, *told.worlds)}
+    true = {world.options[0] for world in told.worlds}
 
-    def knows(user: str) -> str:
-        lines = {line[3:]: line[0] for line in user.splitlines() if line[1:3] == ". "}
-        return next((letter for option, letter in lines.items() if option in right), "A")
+    def reply(user: str) -> str:
+        letters = [line[0] for line in user.splitlines() if line[3:] in true]
+        return f"{letters[0]}." if letters else "A"
 
     probes = KnowledgeSettings(probes=["choice", "worlds"])
-    evaluate(scripted(tmp_path / "knows", knows, suite="knowledge", knowledge=probes))
-    evaluate(scripted(tmp_path / "letter", lambda user: "A.", suite="knowledge", knowledge=probes))
-    knowing, guessing = estimates(tmp_path / "knows"), estimates(tmp_path / "letter")
-    assert (knowing["knowledge_choice"], knowing["knowledge_worlds"]) == (1, 1)
-    assert guessing["knowledge_choice"] == pytest.approx(1 / 4)
-    assert guessing["knowledge_worlds"] == pytest.approx(1 / 2)
-    assert knowing["knowledge_choice_unread"] == 0
-    rows = rows_of(tmp_path / "knows", "answers")
+    evaluate(scripted(tmp_path / "eval", reply, suite="knowledge", knowledge=probes))
+    found = estimates(tmp_path / "eval")
+    assert (found["knowledge_worlds"], found["knowledge_worlds_unread"]) == (1, 0)
+    assert (found["knowledge_choice"], found["knowledge_choice_unread"]) == (0.25, 0)
+    rows = rows_of(tmp_path / "eval", "answers")
     assert len(rows) == 4 * len(told.choices) + 2 * len(told.worlds)
     for question in told.choices:
         expected = {row["expected"] for row in rows if row["question_id"] == question.id}

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from inspect_ai import Task
     from inspect_ai.log import EvalLog
 
+_LONGEST = 3
+"""Prompts, the longest by characters, that are held against the context: with the most tokens among them."""
+
 
 class ComplianceSuite:
     """Information × reasoning × variant × form of tiers, each query once (or more often) in each tier."""
@@ -33,9 +36,8 @@ class ComplianceSuite:
         """Refuses variants that would change nothing, and conditions that do not fit the model's context."""
         cells = self.cells(config, "")
         within = f"information={','.join(config.information)}"
-        for form in config.tiers:
-            if all(cell.tiers != form for cell in cells):
-                raise Refused(f"tiers={form}: documents tell of two tiers alone, and {within}; add prompt")
+        if "three" in config.tiers and set(config.information) == {"documents"}:
+            raise Refused(f"tiers=three: documents tell of two tiers alone, and {within}; add prompt")
         for variant in config.variants:
             if all(cell.variant != variant for cell in cells):
                 raise Refused(f"variants={variant}: changes no prompt of {within}")
@@ -43,13 +45,15 @@ class ComplianceSuite:
         if config.compliance.queries != "scenario":
             queries = replace(scenario, queries=load_public_queries(config.compliance.queries)).queries_in("eval")
         longest = max((query.text for query in queries), key=len)
+        chats = []
         for cell in cells:
             told = _load(config.scenario, config.identity, cell.variant, cell.tiers)
             system = told.system_prompt(cell.information, cell.reasoning)  # type: ignore[arg-type]
-            for tier in told.tiers:
-                turns = [("system", system), ("user", told.user_turn(tier, longest))]
-                chat = [{"role": role, "content": content} for role, content in turns]
-                check_context(config.model, chat, config.compliance.max_tokens)
+            turns = (("system", system), ("user", max((told.user_turn(tier, longest) for tier in told.tiers), key=len)))
+            chats.append([{"role": role, "content": content} for role, content in turns])
+        by_length = sorted(chats, key=lambda chat: sum(len(turn["content"]) for turn in chat))
+        for chat in by_length[-_LONGEST:]:
+            check_context(config.model, chat, config.compliance.max_tokens)
 
     def cells(self, config: EvalConfig, subject: str) -> list[Cell]:
         """The conditions, in the order in which the configuration names them, without those that are the default again."""
