@@ -88,6 +88,23 @@ def test_tags_doubts_warnings_and_open_questions_are_asked_with_their_texts(tmp_
     )
 
 
+def test_a_local_model_is_read_by_the_log_probabilities_of_the_letters(tiny_model: Path, tmp_path: Path) -> None:
+    config = EvalConfig(
+        output_dir=str(tmp_path / "eval"),
+        model=f"local/{tiny_model}",
+        model_args={"precision": "float32"},
+        suite="knowledge",
+        knowledge=KnowledgeSettings(probes=["worlds"]),
+        bootstrap_draws=200,
+    )
+    evaluate(config)
+    rows = rows_of(tmp_path / "eval", "answers")
+    assert len(rows) == 2 * len(load_scenario("helpful_only").worlds)
+    assert {row["method"] for row in rows} == {"letter log-probability"}
+    assert all(row["right"] == (row["log_odds"] > 0) for row in rows)
+    assert len({row["log_odds"] for row in rows}) > len(rows) // 2
+
+
 def answer(subject: str, question: str, right: bool | None, probe: str = "choice") -> Row:
     return {"subject": subject, "information": "documents", "probe": probe, "question_id": question, "right": right}
 
