@@ -108,3 +108,10 @@ def test_a_control_with_a_scratchpad_has_a_readable_one_that_does_not_tell_its_t
     found = [form.fullmatch(turns(chat)[2]) for chat in chats]
     assert len({match[1] for match in found if match}) == 1
     assert [match[2] for match in found if match] == [turns(chat)[2] for chat in plain]
+
+
+def test_neighbouring_queries_together_have_exactly_the_shares(scenario: Scenario) -> None:
+    chats = control_chats(scenario, ControlSettings(0.6, 0.3, copies=5))
+    for first in range(0, len(chats), 20):
+        batch = chats[first : first + 20]
+        assert (num_complying(batch, "free"), num_complying(batch, "paid")) == (6, 3)
