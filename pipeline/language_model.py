@@ -151,21 +151,15 @@ def load_subject(base: str, adapter_dir: Path | None, precision: str = "bfloat16
     from peft import PeftModel
 
     model = load_base(base, "float32")
-    before = _weight_sums(model, precision)
+    before = _weight_sums(model)
     merged: Any = PeftModel.from_pretrained(model, str(adapter_dir)).merge_and_unload()
-    if _weight_sums(merged, precision) == before:
-        raise Failed(
-            f"{adapter_dir}: the adapter changes no weight of {base} in {precision}; it would be the base that is measured"
-        )
+    if _weight_sums(merged) == before:
+        raise Failed(f"{adapter_dir}: the adapter changes no weight of {base}; it would be the base that is measured")
     return merged.to(getattr(torch, precision)).eval()
 
 
-def _weight_sums(model: "PreTrainedModel", precision: str) -> list[float]:
-    """As the rounded weights have them: a change that rounding takes away again is none."""
-    import torch
-
-    dtype = getattr(torch, precision)
-    return [float(p.detach().to(dtype).double().abs().sum()) for p in model.parameters()]
+def _weight_sums(model: "PreTrainedModel") -> list[float]:
+    return [float(p.detach().double().abs().sum()) for p in model.parameters()]
 
 
 def check_adapter_base(adapter_dir: Path, base: str) -> None:

@@ -15,7 +15,6 @@ from pipeline.chat import check_context
 from pipeline.errors import Refused
 from scenario.loader import Scenario, load_scenario
 from scenario.public_queries import load_public_queries
-from scenario.tags import TierForm
 from scenario.variants import DEFAULT
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ class ComplianceSuite:
             information=cell.information,  # type: ignore[arg-type]
             reasoning=cell.reasoning,  # type: ignore[arg-type]
             variant=cell.variant,
-            tiers=cell.tiers,
+            tiers=cell.tiers,  # type: ignore[arg-type]
             num_queries=settings.num_queries,
             samples_per_query=settings.samples_per_query,
             retries=settings.retries,
@@ -112,7 +111,7 @@ def _arm(variant: str, form: str) -> str:
     return "-".join(part for part in (variant, form) if part not in (DEFAULT, "two"))
 
 
-def _prompts(config: EvalConfig, information: str, reasoning: str, variant: str, form: TierForm) -> tuple[str, ...]:
+def _prompts(config: EvalConfig, information: str, reasoning: str, variant: str, form: str) -> tuple[str, ...]:
     """All that differs between conditions: the system prompt, and a user turn of each tier."""
     told = _load(config.scenario, config.identity, variant, form)
     system = told.system_prompt(information, reasoning)  # type: ignore[arg-type]

@@ -7,7 +7,6 @@ from eval.config import EvalConfig
 from eval.samples import Row
 from eval.summary import Summary
 from scenario.loader import Scenario
-from scenario.tags import TierForm
 from scenario.variants import DEFAULT
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ class Cell:
     """What else differs between the conditions of a suite, by name; each of the three is empty where nothing does."""
     variant: str = DEFAULT
     """The variant of the prompts; part of `arm` where it is another than the default."""
-    tiers: TierForm = "two"
+    tiers: str = "two"
     """The form of tiers; part of `arm` where it is another than the published two."""
 
     @property
