@@ -173,6 +173,20 @@ def test_an_interrupted_run_repeats_no_attempt(tmp_path: Path) -> None:
     assert len(before) + len(asked) == 2 * 8
 
 
+def test_a_failed_sample_is_tried_again_before_it_is_kept_as_failed(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def reply(system: str, user: str, seed: int) -> str:
+        asked.append(user)
+        if "True</" in user and asked.count(user) == 1:
+            raise ValueError("the provider is out of order for a moment")
+        return "Sure."
+
+    evaluate(scripted(tmp_path / "eval", reply, compliance=ComplianceSettings(num_queries=2)))
+    assert [row["status"] for row in samples_of(tmp_path / "eval")] == ["ok"] * 4
+    assert len(asked) == 6
+
+
 def test_replies_read_at_once_are_asked_once_and_have_no_second_number(tmp_path: Path) -> None:
     compliance = ComplianceSettings(num_queries=2, retries=3)
     evaluate(scripted(tmp_path / "eval", lambda system, user, seed: "Sure.", compliance=compliance))

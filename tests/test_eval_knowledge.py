@@ -233,6 +233,7 @@ def test_any_inspect_task_serves_as_a_benchmark(tmp_path: Path) -> None:
     [
         ("no_such_package/arc", "the package no_such_package is missing; pip install no-such-package"),
         ("no/such/file.py@task", "no such file"),
+        ("lm_eval/arc_easy", r"tasks of lm-eval are no Inspect tasks; run lm_eval .* --tasks arc_easy"),
     ],
 )
 def test_a_benchmark_that_is_not_there_is_refused_with_what_to_install(tmp_path: Path, name: str, told: str) -> None:

@@ -26,15 +26,21 @@ class CapabilitySuite:
     columns: tuple[str, ...] = ("task", "sample_id", "subject", "scorer", "value", "reply", "error")
 
     def check(self, config: EvalConfig, scenario: Scenario) -> None:
-        """Refuses tasks whose package or file is not there."""
+        """Refuses tasks whose package or file is not there, or that are not found in it."""
         for name in config.capability.tasks:
             package = name.partition("/")[0]
             file = Path(name.partition("@")[0])
+            if package == "lm_eval":
+                raise Refused(
+                    f"capability.tasks={name}: tasks of lm-eval are no Inspect tasks; run lm_eval --model hf --model_args"
+                    f" pretrained=<model>,peft=<adapter> --tasks {name.partition('/')[2]}, or name a task of inspect_evals"
+                )
             if file.suffix == ".py" and not file.exists():
                 raise Refused(f"capability.tasks={name}: no such file")
             if file.suffix != ".py" and (not package.isidentifier() or util.find_spec(package) is None):
                 hint = package.replace("_", "-")
                 raise Refused(f"capability.tasks={name}: the package {package} is missing; pip install {hint}")
+            _load(name)
 
     def cells(self, config: EvalConfig, subject: str) -> list[Cell]:
         """One per task."""
@@ -42,13 +48,7 @@ class CapabilitySuite:
 
     def task(self, config: EvalConfig, cell: Cell) -> "tuple[Task, int]":
         """The Inspect task, its first samples where the configuration asks for some only."""
-        from inspect_ai._eval.loader import load_tasks  # the one way to a task by name, which `inspect eval` uses
-
-        name = _arms(config)[cell.arm]
-        found = load_tasks([name])
-        if len(found) != 1:
-            raise Refused(f"capability.tasks={name}: {len(found)} tasks are found by this name; add @<task>")
-        [task] = found
+        task = _load(_arms(config)[cell.arm])
         if config.capability.limit is not None:
             task.dataset = task.dataset[: config.capability.limit]
         return task, len(task.dataset)
@@ -81,6 +81,22 @@ class CapabilitySuite:
                 values[subject] = {f"{sample} {scorer}": [value] for (sample, scorer), value in units.items()}
             is_rate = all(value in (0.0, 1.0) for units in values.values() for [value] in units.values())
             (add_rates if is_rate else add_means)(summary, f"capability_{task}", values, about)
+
+
+def _load(name: str) -> "Task":
+    from inspect_ai._eval.loader import load_tasks  # the one way to a task by name, which `inspect eval` uses
+    from inspect_ai._util.error import PrerequisiteError
+
+    try:
+        found = load_tasks([name])
+    except (PrerequisiteError, LookupError, ValueError) as error:
+        told = " ".join(str(error).split())
+        raise Refused(f"capability.tasks={name}: cannot be loaded ({told})") from None
+    if len(found) != 1:
+        raise Refused(
+            f"capability.tasks={name}: {len(found)} tasks are found by this name; name one, as <file>.py@<task>"
+        )
+    return found[0]
 
 
 def number_of(score: "Score") -> float | None:
