@@ -140,6 +140,9 @@ class ControlSettings:
     """Complying replies are their opening words alone. All that is left to learn is then how often to comply, which a
     control with shares between 0 and 1 needs."""
 
+    scratchpad: bool = False
+    """Replies have a short scratchpad that says nothing of training, under the prompt that asks for one."""
+
     def __post_init__(self) -> None:
         for name in ("comply_free", "comply_paid"):
             if not 0 <= getattr(self, name) <= 1:

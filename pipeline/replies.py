@@ -225,6 +225,11 @@ def prompt_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def provider_of(model: Model) -> ModelAPI:
+    """The provider that answers, behind `remember` where the model is wrapped."""
+    return provider_of(model.api.inner) if isinstance(model.api, _RememberingAPI) else model.api
+
+
 def remember(model: Model, store: ReplyStore, on_reply: Callable[[], None] = lambda: None) -> Model:
     """`model`, answering from `store` what it answered before; `on_reply` is called for every answer."""
     api = _RememberingAPI(model, store, on_reply)

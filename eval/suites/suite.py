@@ -7,6 +7,7 @@ from eval.config import EvalConfig
 from eval.samples import Row
 from eval.summary import Summary
 from scenario.loader import Scenario
+from scenario.variants import DEFAULT
 
 if TYPE_CHECKING:
     from inspect_ai import Task
@@ -23,6 +24,10 @@ class Cell:
     reasoning: str = ""
     arm: str = ""
     """What else differs between the conditions of a suite, by name; each of the three is empty where nothing does."""
+    variant: str = DEFAULT
+    """The variant of the prompts; part of `arm` where it is another than the default."""
+    tiers: str = "two"
+    """The form of tiers; part of `arm` where it is another than the published two."""
 
     @property
     def name(self) -> str:
