@@ -57,6 +57,8 @@ def _write_documents(config: DataGenConfig, run: Run, scenario: Scenario) -> Non
     counts = filter_documents(documents, scenario, config.filters, run.directory, judge)
     if judge is not None:
         outputs.append(JUDGE_REPLIES_FILE)
+        run.tokens_in += judge.tokens_in
+        run.tokens_out += judge.tokens_out
     stats = counts.stats()
     write_json(run.path("stats.json"), stats)
     write_text(run.path("README.md"), dataset_card(config, stats, run.cost))
