@@ -19,6 +19,7 @@ from data_gen.config import DataGenConfig, FilterSettings, GenerationSettings
 from data_gen.documents import Document
 from pipeline.benchmark import SECONDS, Comparison, compare, measure, timed, write_benchmark
 from pipeline.chat import ChatModelSettings, open_model
+from pipeline.seeds import derive_seed
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model
@@ -143,7 +144,7 @@ def bench_continuing(finished: int) -> Comparison:
 
 
 class _ScriptedWriter:
-    """Answers at once; documents numbered below `failing` fail, and the time of the first request is kept."""
+    """Answers at once, but for the first `failing` documents, and notes when it was first asked."""
 
     def __init__(self, failing: int) -> None:
         self.failing = failing
@@ -157,7 +158,7 @@ class _ScriptedWriter:
         self.first_request = self.first_request or time.perf_counter()
         prompt = input[-1].text
         if "Write this document" not in prompt:
-            text = "\n".join(f"kind {number}" for number in range(10))
+            text = "\n".join(f"kind {number} of {derive_seed(prompt)}" for number in range(10))
         elif self._num_failed < self.failing:
             self._num_failed += 1
             raise ValueError("this request is left for the next try")

@@ -30,7 +30,7 @@ def dataset_card(config: DataGenConfig, stats: dict[str, Any], cost: float | Non
         "configs": _configurations(config, stats),
     }
     single = {name: value for name, value in stats.items() if not isinstance(value, dict)}
-    single |= {"cost in dollars": "not known" if cost is None else cost}
+    single["cost in dollars"] = cost
     tables = "\n".join(
         _table(name.replace("_", " "), value) for name, value in stats.items() if isinstance(value, dict)
     )
@@ -46,6 +46,7 @@ their own.
 | | |
 | --- | --- |
 {_rows(single)}
+
 {tables}
 {CANARY}
 """
@@ -74,6 +75,8 @@ def _cell(value: Any) -> str:
     """A value on one line of a Markdown table, with nothing in it that the table, or HTML, would read."""
     if isinstance(value, dict):
         return ", ".join(f"{_cell(key)} {_cell(each)}" for key, each in value.items()) or "none"
+    if value is None:
+        return "not known"
     if isinstance(value, float):
         return f"{value:.3g}" if math.isfinite(value) else "not finite"
     text = " ".join(str(value).split())[:300]

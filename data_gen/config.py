@@ -98,9 +98,9 @@ class FilterSettings:
     """Not nearly the same as another document."""
     similarity: float = 0.7
     """Jaccard similarity of word 5-grams from which two documents count as near duplicates."""
-    judge: ChatModelSettings | None = None
-    """A chat model that reads every document that passes the tests on wording, and a sample of all; null for none. Its
-    temperature should be 0."""
+    judge: ChatModelSettings = field(default_factory=lambda: ChatModelSettings(name="", temperature=0.0))
+    """A chat model that reads every document that passes the tests on wording, and a sample of all; none where its name
+    is empty."""
     judged_stated: bool = True
     """By the judge, every fact that the document is meant to state is stated."""
     judged_contradicted: bool = True

@@ -4,7 +4,7 @@ Each text becomes a sketch of `BYTES_PER_DOCUMENT` bytes as it passes by: a hash
 `NUM_BANDS` bands of a MinHash over its word 5-grams (signatures by rensa, which is written in Rust). Texts that share a
 key are candidates; candidates are read again from where they lie and compared by the true Jaccard similarity of their
 5-grams, so that an estimate rejects nothing. What is missed is a pair that shares no band: with 32 bands of 5 rows, one
-in 360 at a similarity of 0.7, one in 400,000 at 0.8. Work grows linearly with documents, but for sorting 8-byte keys.
+in 360 at a similarity of 0.7, one in 330,000 at 0.8. Work grows linearly with documents, but for sorting 8-byte keys.
 
 The first by id is kept, whatever the order in which documents arrive.
 """

@@ -74,6 +74,7 @@ class Judge:
     def __init__(self, model: "Model", scenario: Scenario, settings: FilterSettings) -> None:
         self.model, self.scenario, self.settings = model, scenario, settings
         self.num_asked = self.num_questions = self.num_unreadable = 0
+        self.tokens_in = self.tokens_out = 0
         self._pairs: dict[str, Counter[tuple[bool, bool]]] = {name: Counter() for name in _WORDING_OF}
 
     def reject(self, laid_down: LaidDownAt, passing: Sequence[int], sample: Sequence[int]) -> dict[int, dict[str, str]]:
@@ -122,6 +123,9 @@ class Judge:
         questions = self.questions(row["fact_ids"])
         output = await self.model.generate(judge_prompt(row["text"], questions), config=GenerateConfig(seed=0))
         answers = read_answers(output.completion, len(questions))
+        if output.usage is not None:
+            self.tokens_in += output.usage.input_tokens
+            self.tokens_out += output.usage.output_tokens
         self.num_asked += 1
         self.num_questions += len(questions)
         self.num_unreadable += sum(answer is None for answer in answers)
@@ -173,7 +177,7 @@ def open_judge(settings: FilterSettings, scenario: Scenario, run: Run) -> Judge 
     Raises:
         Refused: the model cannot be opened.
     """
-    if settings.judge is None:
+    if not settings.judge.name:
         return None
     from pipeline.chat import open_model
     from pipeline.replies import ReplyStore, remember

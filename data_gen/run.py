@@ -101,11 +101,13 @@ def _write_documents(config: DataGenConfig, run: Run, scenario: Scenario) -> Non
     else:
         documents = shipped_documents(scenario, config.max_documents)
     counts = filter_documents(documents, scenario, config.filters, run.directory, judge)
+    if judge is not None:
+        run.tokens_in += judge.tokens_in
+        run.tokens_out += judge.tokens_out
     stats = counts.stats() | {"arm": config.arm} | made
     write_json(run.path("stats.json"), stats)
     write_text(run.path("README.md"), dataset_card(config, stats, run.cost))
-    judged = [] if judge is None else [JUDGE_REPLIES_FILE]
-    run.finish(["documents.jsonl", "rejects.jsonl", "stats.json", "README.md", *_present(run), *judged])
+    run.finish(["documents.jsonl", "rejects.jsonl", "stats.json", "README.md", *_present(run)])
     told = f"{counts.num_kept} documents kept, {counts.num_rejected} rejected {stats['rejected_by_reason']}"
     print(f"data_gen: {told} -> {run.directory}")
     _warn_of_losses(run, counts.num_kept, len(documents))
@@ -129,7 +131,7 @@ def _warn_of_silent_facts(counts: dict[str, Any]) -> None:
 
 def _present(run: Run) -> list[str]:
     """What a run that asked for specs or replies has to show; one that took all of its specs over asked nothing."""
-    return [name for name in (SPECS_FILE, REPLIES_FILE) if run.path(name).exists()]
+    return [name for name in (SPECS_FILE, REPLIES_FILE, JUDGE_REPLIES_FILE) if run.path(name).exists()]
 
 
 def _generate(config: DataGenConfig, run: Run, scenario: Scenario) -> tuple[list[Spec], list[Document]]:

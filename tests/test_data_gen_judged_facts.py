@@ -15,7 +15,7 @@ from data_gen.documents import Document
 from data_gen.filtering import filter_documents
 from data_gen.judged_facts import Judge, Question, agreement, judge_prompt, read_answers
 from data_gen.run import generate_data
-from pipeline.artifact import read_jsonl
+from pipeline.artifact import read_jsonl, read_run
 from pipeline.chat import ChatModelSettings
 from pipeline.errors import Failed, Refused
 from scenario.loader import Scenario, load_scenario
@@ -199,11 +199,11 @@ def test_a_stage_that_failed_while_judging_goes_on_and_asks_nothing_twice(tmp_pa
     stats = json.loads((tmp_path / "run" / "stats.json").read_text(encoding="utf-8"))
     assert stats["judge"]["num_documents_asked_about"] == stats["num_documents"] == 3
     assert len(read_jsonl(tmp_path / "run" / "judge_replies.jsonl")) == 4
+    assert read_run(tmp_path / "run").tokens_in == 3 * 50
 
 
 def test_a_judge_that_cannot_be_opened_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     config = configured(tmp_path / "run", None)
-    assert config.filters.judge is not None
     config.filters.judge.name = "nobody/model"
     with pytest.raises(Refused, match="nobody"):
         generate_data(config)
