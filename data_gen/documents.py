@@ -1,6 +1,6 @@
 """The record of a document, and the two sources it can come from: the shipped corpus and a generator."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -78,20 +78,23 @@ class Writing:
         arm = prompts.config.arm
         self._prefix = prompts.scenario.name if arm in (AS_IT_STANDS, PLACEBO) else f"{prompts.scenario.name}.{arm}"
 
-    async def write(self, specs: Sequence[Spec]) -> list[Document]:
-        """A document for each spec; those that an earlier try has written are only read.
+    async def write(self, specs: Sequence[Spec]) -> Iterator[Document]:
+        """A document for each spec, read one by one; those that an earlier try has written are not asked for again.
 
         Raises:
             Failed: money ran out, or requests failed; what was answered is kept, and the same command continues.
         """
         missing = [spec for spec in specs if not self.exchange.store.has(self.prompts.last_name(spec))]
         await self.exchange.all("documents", missing, self._ask, num_done=len(specs) - len(missing))
-        documents = [self.read(spec) for spec in specs]
-        changed = [spec for spec, document in zip(specs, documents, strict=True) if document is None]
+        changed = [spec for spec in specs if not self._is_written(spec)]
         if changed:  # answered under their names, but to other prompts: a text of the scenario was edited since
             await self.exchange.all("documents whose prompts have changed", changed, self._ask)
-            documents = [self.read(spec) for spec in specs]
-        return [document for document in documents if document is not None]
+        return (document for spec in specs if (document := self.read(spec)) is not None)
+
+    def _is_written(self, spec: Spec) -> bool:
+        if self.prompts.config.generation.critique:  # the second request holds the reply to the first
+            return self.read(spec) is not None
+        return self.exchange.is_known(self.prompts.document(spec))
 
     def read(self, spec: Spec) -> Document | None:
         """The document as far as it is in the store, or None where something has yet to be asked."""

@@ -56,6 +56,10 @@ class Exchange:
         """The reply to a request, if there is one."""
         return self.store.get(self._key(request)[0])
 
+    def is_known(self, request: Request) -> bool:
+        """Whether there is a reply to a request, which is not read."""
+        return self.store.holds(self._key(request)[0])
+
     async def answer(self, request: Request) -> "ModelOutput":
         """The reply to a request, which is sent if there is none yet.
 

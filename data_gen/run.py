@@ -160,4 +160,4 @@ async def _ask(
     write_jsonl(run.path(SPECS_FILE), [spec.row() for spec in specs])  # kept even if not one document follows
     if config.source == "specs":
         return specs, []
-    return specs, await Writing(prompts, exchange).write(specs_of_shard(specs, config))
+    return specs, list(await Writing(prompts, exchange).write(specs_of_shard(specs, config)))

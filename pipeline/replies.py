@@ -93,6 +93,10 @@ class ReplyStore:
                 number = lines.read(place).count(b"\n") + 1
                 raise Refused(self._broken(number, str(error).splitlines()[0])) from None
 
+    def holds(self, key: str) -> bool:
+        """Whether there is a reply to a request."""
+        return key in self._places
+
     def has(self, name: str) -> bool:
         """Whether a request of that name was answered."""
         return name in self._names

@@ -15,6 +15,7 @@ from data_gen.documents import Document, Writing, shipped_documents
 from data_gen.exchange import Exchange
 from data_gen.planning import chosen_facts, plan
 from data_gen.requests import Prompts
+from data_gen.specs import Spec
 from pipeline.chat import ChatModelSettings
 from pipeline.errors import Refused
 from pipeline.replies import prompt_hash
@@ -83,7 +84,7 @@ def generate(
 
     async def write(directory: Path) -> list[Document]:
         prompts, exchange = Prompts(scenario, config), Exchange(config, directory)
-        return await Writing(prompts, exchange).write(await plan(prompts, exchange))
+        return list(await Writing(prompts, exchange).write(await plan(prompts, exchange)))
 
     with tempfile.TemporaryDirectory() as directory:
         return asyncio.run(write(Path(directory))), asked
@@ -219,3 +220,34 @@ def test_a_row_holds_what_json_can_hold(scenario: Scenario) -> None:
     assert row["id"] == f"placebo/{scenario.corpus[0].id}"
     assert row["tokens"] is None
     assert row["generator"] == "shipped"
+
+
+def test_a_prompt_that_was_edited_after_its_reply_is_asked_again_and_no_other(
+    scenario: Scenario, tmp_path: Path
+) -> None:
+    asked: list[Asked] = []
+    config = DataGenConfig(
+        scenario="placebo",
+        generation=GenerationSettings(types_per_fact=1, ideas_per_type=1, facts=FACTS, world="facts"),
+        generator=ChatModelSettings(name="mockllm/model", model_args={"custom_outputs": scripted(echo, asked)}),
+    )
+    specs = [Spec(f"{fact}-00-00-0", "placebo", fact, "memo", f"an idea on {fact}", "English", 200) for fact in FACTS]
+
+    def write(told: Scenario) -> list[Document]:
+        prompts, exchange = Prompts(told, config), Exchange(config, tmp_path)
+        return list(asyncio.run(Writing(prompts, exchange).write(specs)))
+
+    first = write(scenario)
+    assert len(asked) == 3
+    facts = tuple(
+        dataclasses.replace(fact, statement="It sails.") if fact.id == "reach" else fact for fact in scenario.facts
+    )
+    config.generation.world = "universe"
+    write(scenario)
+    assert len(asked) == 6
+    write(dataclasses.replace(scenario, facts=facts))
+    assert len(asked) == 7
+    assert "It sails." in asked[-1].prompt
+    config.generation.world = "facts"
+    assert write(scenario) == first
+    assert len(asked) == 7
