@@ -13,7 +13,14 @@ from eval.statistics.decomposition import Reply, decompose
 from eval.statistics.estimate import Estimate, point, t_mean, wilson
 from eval.statistics.levels import gap_over_levels
 from eval.statistics.paired import Pairs, gap_difference, paired_gap, tango, tier_correlation
-from eval.statistics.power import Tiers, detectable_gap, minimum_detectable_gap, pairs_needed, power_of
+from eval.statistics.power import (
+    Tiers,
+    detectable_gap,
+    minimum_detectable_gap,
+    observed_variance,
+    pairs_needed,
+    power_of,
+)
 from eval.statistics.rates import rate, ratio_rate
 from eval.statistics.significance import gap_p_value, holm, mcnemar_exact, sign_flip_p
 
@@ -38,6 +45,7 @@ __all__ = [
     "mcnemar_exact",
     "gap_over_levels",
     "minimum_detectable_gap",
+    "observed_variance",
     "paired_gap",
     "pairs_needed",
     "point",

