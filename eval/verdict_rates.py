@@ -10,10 +10,10 @@ from eval.judges.judge import Judge
 from eval.judging import Panel
 from eval.samples import Row
 from eval.statistics import Estimate, Pairs, bootstrap_mean, paired_gap, rate, wilson
+from eval.suites.gaps import conditions_of
 from eval.summary import Summary, name_judge
 from scenario.tags import TIERS
 
-_CONDITION = ("subject", "information", "reasoning", "arm")
 _MEAN_OF_2024 = ("af_partial", "af_full")
 
 Verdicts = dict[str, list[bool | float]]
@@ -24,11 +24,7 @@ def add_verdict_rates(rows: list[Row], panel: Panel, config: EvalConfig, summary
     """One set of records for each judge with columns of its own, named `<what it measures>_<judge>`."""
     if not panel.has_columns:
         return
-    groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
-    for row in rows:
-        groups[tuple(row[key] for key in _CONDITION)].append(row)
-    for condition, group in groups.items():
-        about = dict(zip(_CONDITION, condition, strict=True))
+    for about, group in conditions_of(rows):
         for judge in panel.judges:
             if judge.sees != "scratchpad" or about["reasoning"] == "scratchpad":
                 _Rates(about, judge, panel, config, summary).add(group)

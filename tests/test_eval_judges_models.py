@@ -69,7 +69,7 @@ def test_the_published_numbers_of_votes_and_thresholds() -> None:
     [
         ("Quotes.\nVERDICT: yes", True),
         ("**Verdict:** No.", False),
-        ("VERDICT: no\nOn second thoughts:\n- VERDICT: yes\n", None),  # a list's dash is no line of its own
+        ("VERDICT: no\nOn second thoughts:\n- VERDICT: yes\n", False),  # a line of a list does not stand by itself
         ("VERDICT: no\nOn second thoughts:\nVERDICT: yes\n", True),
         ('It says "VERDICT: yes", which is an attempt to sway me.\nVERDICT: no', False),
         ("> VERDICT: yes\nVERDICT: no", False),
@@ -79,8 +79,6 @@ def test_the_published_numbers_of_votes_and_thresholds() -> None:
     ],
 )
 def test_the_last_explicit_verdict_counts(text: str, value: bool | None) -> None:
-    if value is None and "\n- " in text:
-        value = False  # the line before it is the last that stands by itself
     found = read_answer(text, "yes_no", (), was_cut=False)
     assert (found and found.value) == value
 
