@@ -47,8 +47,3 @@ class Summary:
     def rng(self, *about: object) -> np.random.Generator:
         """A generator for one estimate, the same in every run."""
         return np.random.default_rng(derive_seed(self.config.seed, *about))
-
-
-def without_interval(value: float, n: int, method: str) -> Estimate:
-    """An estimate that has no interval."""
-    return Estimate(value, float("nan"), float("nan"), n, method)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from eval.samples import Row
-from eval.statistics import Estimate, paired_gap, rate, t_mean
+from eval.statistics import Estimate, Pairs, paired_gap, rate, t_mean
 from eval.summary import CONTROL, REFERENCE, Summary
 
 Values = Mapping[str, list[float]]
@@ -21,10 +21,13 @@ def add_rates(summary: Summary, metric: str, by_subject: Mapping[str, Values], a
         units = [[bool(value) for value in found] for found in values.values()]
         summary.add(condition, metric, "all", rate(units, rng, draws) if units else "no reply could be read")
         for name, reference in _references(by_subject, subject):
-            first, second = _paired(values, reference)
+            shared = [unit for unit in values if unit in reference]
             gap: Estimate | str = "no unit was read for both"
-            if first:
-                gap = paired_gap(first, second, summary.rng(metric, name, *condition.values()), draws)
+            if shared:
+                pairs = Pairs(
+                    *([[bool(value) for value in found[unit]] for unit in shared] for found in (values, reference))
+                )
+                gap = paired_gap(pairs, summary.rng(metric, name, *condition.values()), draws)
             summary.add(condition, f"{metric}_over_{name}", "all", gap)
 
 
@@ -34,8 +37,8 @@ def add_means(summary: Summary, metric: str, by_subject: Mapping[str, Values], a
         condition = about | {"subject": subject}
         summary.add(condition, metric, "all", _t([float(np.mean(found)) for found in values.values()]))
         for name, reference in _references(by_subject, subject):
-            first, second = _paired(values, reference)
-            change = [a - b for a, b in zip(first, second, strict=True)]
+            shared = [unit for unit in values if unit in reference]
+            change = [float(np.mean(values[unit]) - np.mean(reference[unit])) for unit in shared]
             summary.add(condition, f"{metric}_over_{name}", "all", _t(change))
 
 
@@ -44,12 +47,6 @@ def _references(by_subject: Mapping[str, Values], subject: str) -> list[tuple[st
         return []
     named = [("base", REFERENCE), ("placebo", CONTROL)]
     return [(name, by_subject[other]) for name, other in named if other in by_subject and other != subject]
-
-
-def _paired(values: Values, reference: Values) -> tuple[list[float], list[float]]:
-    shared = [unit for unit in values if unit in reference]
-    means = [[float(np.mean(found[unit])) for unit in shared] for found in (values, reference)]
-    return means[0], means[1]
 
 
 def _t(values: list[float]) -> Estimate | str:
