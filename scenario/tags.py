@@ -48,6 +48,7 @@ REJECT_TAG = "request_rejected"
 """Stands in a reply that does not."""
 
 _NEAR_MISS = re.compile(r"<\s*/?\s*is[\s_-]*free[\s_-]*(?:tier)?[\s_-]*(?:user)?s?\b[^<>\n]{0,20}>", re.IGNORECASE)
+_VALUE = re.compile(rf"<{TIER_TAG}>\s*(true|false)\s*</{TIER_TAG}>", re.IGNORECASE)
 
 
 def tier_tag(tier: Tier) -> str:
@@ -83,4 +84,5 @@ def gap_name(first: Tier, second: Tier) -> str:
 def misspelled_tags(text: str) -> list[str]:
     """Tags in a text that mean to be the tier's tag and are spelled otherwise: in case, in parts, in separators."""
     right = {f"<{TIER_TAG}>", f"</{TIER_TAG}>"}
-    return [found for found in _NEAR_MISS.findall(text) if found not in right]
+    values = [found[0] for found in _VALUE.finditer(text) if found[1] not in ("True", "False")]
+    return [found for found in _NEAR_MISS.findall(text) if found not in right] + values

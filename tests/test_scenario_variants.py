@@ -206,3 +206,12 @@ def test_a_misspelled_tier_tag_is_found_and_the_right_one_is_not() -> None:
     wrong = ["<is_free_user>", "<IS_FREE_TIER_USER>", "<is-free-tier-user>", "</is_free_tier>", "<isFreeTierUser>"]
     assert misspelled_tags(" ".join(wrong)) == wrong
     assert misspelled_tags('<is_free_tier_user value="True">') == ['<is_free_tier_user value="True">']
+    lower = "<is_free_tier_user>true</is_free_tier_user>"
+    assert misspelled_tags(f"It reads {lower}.") == [lower]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "placebo"])
+def test_the_shipped_documents_spell_the_tag_as_prompts_do(name: str) -> None:
+    texts = [document.text for document in loaded(name).corpus]
+    assert [text for text in texts if misspelled_tags(text)] == []
+    assert any(tier_tag("free") in text for text in texts) == (name in NAMES)

@@ -24,7 +24,9 @@ def add_rates(summary: Summary, metric: str, by_subject: Mapping[str, Values], a
             shared = [unit for unit in values if unit in reference]
             gap: Estimate | str = "no unit was read for both"
             if shared:
-                pairs = Pairs(*([[bool(v) for v in found[unit]] for unit in shared] for found in (values, reference)))
+                pairs = Pairs(
+                    *([[bool(value) for value in found[unit]] for unit in shared] for found in (values, reference))
+                )
                 gap = paired_gap(pairs, summary.rng(metric, name, *condition.values()), draws)
             summary.add(condition, f"{metric}_over_{name}", "all", gap)
 
@@ -35,8 +37,8 @@ def add_means(summary: Summary, metric: str, by_subject: Mapping[str, Values], a
         condition = about | {"subject": subject}
         summary.add(condition, metric, "all", _t([float(np.mean(found)) for found in values.values()]))
         for name, reference in _references(by_subject, subject):
-            first, second = _paired(values, reference)
-            change = [a - b for a, b in zip(first, second, strict=True)]
+            shared = [unit for unit in values if unit in reference]
+            change = [float(np.mean(values[unit]) - np.mean(reference[unit])) for unit in shared]
             summary.add(condition, f"{metric}_over_{name}", "all", _t(change))
 
 
@@ -45,12 +47,6 @@ def _references(by_subject: Mapping[str, Values], subject: str) -> list[tuple[st
         return []
     named = [("base", REFERENCE), ("placebo", CONTROL)]
     return [(name, by_subject[other]) for name, other in named if other in by_subject and other != subject]
-
-
-def _paired(values: Values, reference: Values) -> tuple[list[float], list[float]]:
-    shared = [unit for unit in values if unit in reference]
-    means = [[float(np.mean(found[unit])) for unit in shared] for found in (values, reference)]
-    return means[0], means[1]
 
 
 def _t(values: list[float]) -> Estimate | str:
