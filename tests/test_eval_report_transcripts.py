@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,17 @@ from eval.report.text import visible
 from eval.report.transcripts import Transcripts, data_of, group_samples, read_transcripts
 from pipeline.artifact import open_run, write_json
 from pipeline.errors import Refused
-from tests.conftest import SourceConfig
 
 HOSTILE = "</script><script>alert(1)</script><!--\u202e\0&lt;b&gt;\u2028" + "x" * 30_000
+
+
+@dataclass
+class StageConfig:
+    """The least that `open_run` needs."""
+
+    output_dir: str
+    overwrite: bool = False
+    seed: int = 0
 
 
 def sample(subject: str = "base", query_id: str = "q1", tier: str = "free", **changes: Any) -> dict[str, Any]:
@@ -53,7 +62,7 @@ def grid(num_queries: int) -> list[dict[str, Any]]:
 
 
 def write_samples(directory: Path, samples: list[dict[str, Any]]) -> str:
-    run = open_run("eval", SourceConfig(str(directory)), {})
+    run = open_run("eval", StageConfig(str(directory)), {})
     write_json(run.path("summary.json"), [])
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(samples), run.path("samples.parquet"))
     run.finish(["summary.json", "samples.parquet"])

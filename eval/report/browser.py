@@ -73,9 +73,13 @@ def filters_of(cards: list[Card]) -> list[Filter]:
     for _, side in sides:
         for verdict in side.verdicts:
             verdicts.setdefault(verdict.metric, {})[verdict.label] = None
-    made = [Filter(key, label, "card", _values(getattr(card, key) for card in cards)) for key, label in _OF_CARDS.items()]
+    made = [
+        Filter(key, label, "card", _values(getattr(card, key) for card in cards)) for key, label in _OF_CARDS.items()
+    ]
     made += [
-        Filter(key, label, "side", _values(getattr(side if hasattr(side, key) else block, key) for block, side in sides))
+        Filter(
+            key, label, "side", _values(getattr(side if hasattr(side, key) else block, key) for block, side in sides)
+        )
         for key, label in _OF_SIDES.items()
     ]
     made += [
