@@ -20,6 +20,7 @@ PANEL_WIDTH, LABEL_WIDTH = 2.35, 2.9
 """Inches."""
 
 _LINE = 0.27
+_FEWEST_LINES = 6
 _OFFSET = 0.17
 _OTHER = Look("#1b1b1f", "D")
 _LONGEST_LABEL = 42
@@ -43,7 +44,7 @@ def draw_claim(table: Path, title: str) -> tuple["Figure", str]:
     caption = _caption(rows)
     width = LABEL_WIDTH + PANEL_WIDTH * len(metrics)
     below = textwrap.fill(caption, int(width * 15.5))
-    height = 1.15 + _LINE * len(lines) + 0.155 * (below.count("\n") + 1)
+    height = 1.15 + _LINE * max(len(lines), _FEWEST_LINES) + 0.155 * (below.count("\n") + 1)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]

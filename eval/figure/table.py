@@ -166,11 +166,12 @@ def _published_rows(config: FigureConfig) -> list[Row]:
 
 def _published_row(config: FigureConfig, value: Published) -> Row:
     told = in_our_terms(value)
+    told_apart = [column for column in config.rows if column in ("scenario", "information", "reasoning")]
     return Row(
         claim=config.claim,
         metric=told.metric,
         group=_told(config.groups, vars(value)) if set(config.groups) <= set(vars(value)) else "published",
-        row=", ".join(part for part in (value.model, value.arm) if part),
+        row=", ".join(part for part in (value.model, value.arm, _told(told_apart, vars(value))) if part),
         tier=value.tier,
         source=PUBLISHED,
         estimate=told.estimate,
