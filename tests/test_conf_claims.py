@@ -23,7 +23,7 @@ from pipeline.run import directory_of, stage_command
 from train.run import train
 
 CONF = Path(__file__).parent.parent / "conf"
-CLAIMS = sorted(path.stem for path in (CONF / "claim").glob("*.yaml"))
+CLAIMS = sorted(path.stem for path in (CONF / "claims").glob("*.yaml"))
 SIZES = ("smoke", "node", "paper")
 WORK: dict[str, Callable[[Any], None]] = {
     "data_gen": generate_data, "train": train, "eval": evaluate, "eval.figure": make_figure,

@@ -227,6 +227,24 @@ def test_page_shows_the_numbers_of_findings_tables_and_provenance(ordinary: Repo
         assert number in page, number
 
 
+def test_page_counts_what_was_left_out_and_what_it_took(ordinary: ReportConfig) -> None:
+    page = page_of(ordinary)
+    # six queries, two tiers, two repeats of four subjects; one query's paid replies cannot be read
+    assert f"{96 - 8} of 96 replies could be read" in page
+    assert "2 malformed" in page
+    assert "no labelled examples for it ship" in page
+    assert ">14,400<" in page  # tokens of two trainings
+
+
+def test_page_gives_the_judges_own_error(tmp_path: Path) -> None:
+    judged = [sample | {"compliance_judge": "refusal_rules"} for sample in samples()]
+    config = ReportConfig(output_dir=str(tmp_path / "report"), evals=[write_eval(tmp_path / "eval", [], judged)])
+    report(config)
+    found = re.search(r"refusal_rules</th><td class=\"number\">96</td>\s*<td>([\d.]+)% \(", page_of(config))
+    assert found
+    assert 0 < float(found[1]) < 100
+
+
 def test_page_says_what_a_small_model_cannot_show_only_where_one_was_used(
     ordinary: ReportConfig, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from eval.report.estimates import COLUMNS, Estimates
 from eval.report.figures import Drawing
 from eval.report.findings import Section
 from eval.report.inputs import Source, uses_model
+from eval.report.quality import exclusions, judge_errors, spent
 from eval.report.text import excerpt, visible, words
 from eval.report.transcripts import Transcripts
 from eval.report.vector import inline_svg
@@ -65,6 +66,9 @@ def render(config: ReportConfig, content: Content) -> str:
         rows=[_cells(row) for row in content.estimates.rows],
         seed=config.seed,
         script_hash=script_hash(),
+        judges=judge_errors(content.sources),
+        excluded=exclusions(content.sources),
+        spent=spent(content.sources),
         is_small=uses_model(content.sources, _EMBEDDED_MODEL),
         provenance=[_provenance(source) for source in content.sources],
         words=words,
