@@ -15,6 +15,7 @@ from data_gen.run import generate_data
 from eval.figure.published import PUBLISHED_DIR
 from eval.figure.run import make_figure
 from eval.figure.table import OURS, PUBLISHED, read_table
+from eval.report.run import report
 from eval.run import evaluate
 from pipeline.artifact import read_run
 from pipeline.config import PipelineConfig, StageSettings
@@ -26,7 +27,7 @@ CONF = Path(__file__).parent.parent / "conf"
 CLAIMS = sorted(path.stem for path in (CONF / "claims").glob("*.yaml"))
 SIZES = ("smoke", "node", "paper")
 WORK: dict[str, Callable[[Any], None]] = {
-    "data_gen": generate_data, "train": train, "eval": evaluate, "eval.figure": make_figure,
+    "data_gen": generate_data, "train": train, "eval": evaluate, "eval.figure": make_figure, "eval.report": report,
 }  # fmt: skip
 
 
@@ -50,10 +51,11 @@ def test_every_claim_has_its_sizes_and_its_published_values() -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("claim", CLAIMS)
-def test_a_claim_ends_in_its_figure_and_says_what_it_needs(claim: str, size: str) -> None:
+def test_a_claim_ends_in_its_figure_and_page_and_says_what_it_needs(claim: str, size: str) -> None:
     settings = claim_settings(claim, size)
-    last = settings.stages[-1]
-    assert (last.name, last.command, last.settings["claim"]) == (claim, "eval.figure", claim)
+    *_, figure, page = settings.stages
+    assert (figure.name, figure.command, figure.settings["claim"]) == (claim, "eval.figure", claim)
+    assert (page.name, page.command) == (f"{claim}_report", "eval.report")
     assert all(part.name == name for name, part in settings.parts.items())
     needs = settings.needs
     assert needs.hardware
@@ -94,6 +96,8 @@ def test_a_claim_runs_from_documents_to_figure(claim: str, root: Path, tiny_mode
         WORK[module](composed(module.replace(".", "_"), arguments))
     directory = directory_of(settings, claim)
     assert {"results.csv", "figure.svg", "figure.png"} <= set(read_run(directory, "figure").outputs)
+    page = (directory_of(settings, f"{claim}_report") / "index.html").read_text(encoding="utf-8")
+    assert f'id="claim-{claim}-caption"' in page
     rows = read_table(directory / "results.csv")
     assert {row.source for row in rows} == {OURS, PUBLISHED}
     assert all(row.reason for row in rows if row.estimate is None)

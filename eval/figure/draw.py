@@ -33,8 +33,8 @@ _TITLES = {
 _RATES = ("compliance", "af_reasoning")
 
 
-def draw_claim(table: Path, title: str) -> tuple["Figure", str]:
-    """The figure of a results.csv, and its caption."""
+def draw_claim(table: Path, title: str, is_alone: bool = True) -> tuple["Figure", str]:
+    """The figure of a results.csv, and its caption; title and caption stand in the figure where it `is_alone`."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -51,9 +51,10 @@ def draw_claim(table: Path, title: str) -> tuple["Figure", str]:
         for axes, metric in zip(panels, metrics, strict=True):
             _draw_panel(axes, metric, [row for row in rows if row.metric == metric], lines)
         _name_lines(panels[0], lines)
-        figure.suptitle(visible(title), x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK)
         _legend(figure, rows)
-        figure.supxlabel(below, x=0.01, ha="left", fontsize=7.5, color=INK)
+        if is_alone:
+            figure.suptitle(visible(title), x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK)
+            figure.supxlabel(below, x=0.01, ha="left", fontsize=7.5, color=INK)
     return figure, caption
 
 

@@ -26,6 +26,8 @@ class ReportConfig:
     """Directories of complete train runs, for the loss figure and provenance."""
     corpora: list[str] = field(default_factory=list)
     """Directories of complete data_gen runs, for what was generated and rejected."""
+    claims: list[str] = field(default_factory=list)
+    """Directories of complete figure runs, whose figures set our estimates beside the published ones."""
     max_transcripts: int = 20_000
     """Replies that the page holds at most; where the runs have more, whole queries are left out at random, and counted."""
     sample_size: int = 6
@@ -38,7 +40,7 @@ class ReportConfig:
             raise Refused(f"max_transcripts={self.max_transcripts}: must be at least 0")
         if self.sample_size < 1:
             raise Refused(f"sample_size={self.sample_size}: must be at least 1")
-        for name in ("evals", "trainings", "corpora"):
+        for name in ("evals", "trainings", "corpora", "claims"):
             directories = getattr(self, name)
             if twice := sorted({path for path in directories if directories.count(path) > 1}):
                 raise Refused(f"{name}: names {', '.join(twice)} twice; name each run once")

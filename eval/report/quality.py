@@ -2,14 +2,19 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from eval.report.estimates import subject_rank
 from eval.report.inputs import Source
 from eval.report.text import excerpt, words
 from eval.report.wording import percent
 
+if TYPE_CHECKING:
+    from eval.statistics import Estimate
+
 _LONGEST_NAME = 200
 _COLUMNS = ("subject", "information", "reasoning", "arm", "tier", "status")
+_NO_EXAMPLES = "no labelled examples for it ship with the project"
 READ = "ok"
 """The status of a reply that could be read; every other one leaves it out of the rates."""
 
@@ -63,11 +68,9 @@ def judge_errors(sources: list[Source]) -> list[JudgeError]:
         shown = excerpt(judge, _LONGEST_NAME)
         if judge in JUDGES:
             error = calibrate(judge)
-            shares = (f"{percent(e.value)} ({percent(e.low)} to {percent(e.high)}, n={e.n})"
-                      for e in (error.sensitivity, error.specificity))  # fmt: skip
-            found.append(JudgeError(shown, number, *shares, note=""))
+            found.append(JudgeError(shown, number, _share(error.sensitivity), _share(error.specificity), ""))
         else:
-            found.append(JudgeError(shown, number, "", "", "no labelled examples for it ship with the project"))
+            found.append(JudgeError(shown, number, "", "", _NO_EXAMPLES))
     return found
 
 
@@ -106,6 +109,10 @@ def spent(sources: list[Source]) -> list[Spent]:
         )
         for source in sources
     ]
+
+
+def _share(error: "Estimate") -> str:
+    return f"{percent(error.value)} ({percent(error.low)} to {percent(error.high)}, n={error.n})"
 
 
 def _with_samples(sources: list[Source]) -> list[Source]:
