@@ -114,10 +114,11 @@ def _name_lines(axes: "Axes", lines: list[Line]) -> None:
     axes.set_yticks(range(len(lines)), [_label(line) for line in lines], fontsize=8.5)
     for place, (group, row, _) in enumerate(lines):
         if not row:
-            axes.text(
+            heading = axes.text(
                 0.0, place, visible(group), transform=axes.get_yaxis_transform(), va="center", fontsize=8.5,
                 fontweight="bold", color=INK,
             )  # fmt: skip
+            heading.set_in_layout(False)  # else the first panel would be made as wide as the longest
 
 
 def _label(line: Line) -> str:

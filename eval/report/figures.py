@@ -218,7 +218,7 @@ def _counts(rows: Iterable[Estimate]) -> str:
         if row.estimate is None:
             continue
         counts.setdefault(words(row.subject), []).append(row.n)
-    return ", ".join(f"{name} {_span(numbers)}" for name, numbers in counts.items())
+    return ", ".join(f"{name} {_span(numbers)}" for name, numbers in counts.items()) or "none"
 
 
 def _span(numbers: Iterable[int]) -> str:

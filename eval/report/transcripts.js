@@ -80,7 +80,8 @@
 
   const told = (found, shown) => {
     const number = (count) => count.toLocaleString("en");
-    const filters = Object.entries(state.filters).map(([key, value]) => `${labelOf(key)} “${value.replaceAll("_", " ")}”`);
+    const named = Object.entries(state.filters).filter(([, value]) => value);
+    const filters = named.map(([key, value]) => `${labelOf(key)} “${value.replaceAll("_", " ")}”`);
     const asked = filters.length ? ` with a reply of ${filters.join(", ")}` : "";
     const searched = state.search ? `${asked ? " and" : " with a reply"} that holds “${state.search}”` : "";
     const of = `${number(cards.length)} queries`;
@@ -94,12 +95,12 @@
     return `${number(found.length)} of ${of}: all${asked}${searched}, picked by ${state.search ? "search" : "filter"}.${caution}`;
   };
 
-  const address = () => {
-    const query = new URLSearchParams({ view: state.seed === null ? "all" : "random" });
-    if (state.seed !== null) query.set("seed", state.seed);
-    if (state.search) query.set("search", state.search);
-    for (const [key, value] of Object.entries(state.filters)) query.set(key, value);
-    if (state.page > 1) query.set("page", state.page);
+  const addressOf = ({ seed, search, filters, page }) => {
+    const query = new URLSearchParams({ view: seed === null ? "all" : "random" });
+    if (seed !== null) query.set("seed", seed);
+    if (search) query.set("search", search);
+    for (const [key, value] of Object.entries(filters)) query.set(key, value);
+    if (page > 1) query.set("page", page);
     return `#${query}`;
   };
 
@@ -194,6 +195,11 @@
     const reasoning = card.reasoning === "none" ? "no scratchpad" : words(card.reasoning);
     const parts = [words(card.category), words(card.scenario), reasoning, words(card.arm), repeat, card.run];
     write(element, "about", parts.filter(Boolean).join(" · "));
+    const own = { run: card.run, scenario: card.scenario, query_id: card.query_id, reasoning: card.reasoning };
+    const link = slot(element, "link");
+    link.href = addressOf({ ...start(), seed: null, filters: { ...own, arm: card.arm, repeat: String(card.repeat) } });
+    link.setAttribute("aria-label", `link to ${card.query_id}`);
+    link.hidden = false;
     writeMarked(slot(element, "query"), card.query, []);
     slot(element, "blocks").replaceChildren(...card.blocks.map((block) => blockElement(block, matches, isFiltered)));
     return element;
@@ -214,7 +220,7 @@
     byId("page").textContent = `Page ${state.page} of ${pages}`;
     byId("previous").disabled = state.page === 1;
     byId("next").disabled = state.page === pages;
-    byId("link").firstElementChild.href = address();
+    byId("link").firstElementChild.href = addressOf(state);
     for (const select of selects) select.value = state.filters[select.name] ?? "";
     if (document.activeElement !== form.elements.search) form.elements.search.value = state.search;
     form.elements.seed.value = state.seed ?? "";
@@ -223,7 +229,7 @@
   const go = (change) => {
     state = { ...state, page: 1, ...change };
     show();
-    history.replaceState(null, "", address());
+    history.replaceState(null, "", addressOf(state));
   };
 
   const turn = (pages) => {
