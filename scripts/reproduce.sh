@@ -9,7 +9,7 @@ size="${1:-smoke}"
 shift || true
 claims=("$@")
 if [ ${#claims[@]} = 0 ]; then
-    for file in conf/claims/*.yaml; do claims+=("$(basename "$file" .yaml)"); done
+    for file in conf/claim_stages/*.yaml; do claims+=("$(basename "$file" .yaml)"); done
 fi
 
 mkdir -p docs/figures

@@ -24,7 +24,7 @@ from pipeline.run import directory_of, stage_command
 from train.run import train
 
 CONF = Path(__file__).parent.parent / "conf"
-CLAIMS = sorted(path.stem for path in (CONF / "claims").glob("*.yaml"))
+CLAIMS = sorted(path.stem for path in (CONF / "claim_stages").glob("*.yaml"))
 SIZES = ("smoke", "node", "paper")
 WORK: dict[str, Callable[[Any], None]] = {
     "data_gen": generate_data, "train": train, "eval": evaluate, "eval.figure": make_figure, "eval.report": report,
@@ -101,3 +101,14 @@ def test_a_claim_runs_from_documents_to_figure(claim: str, root: Path, tiny_mode
     rows = read_table(directory / "results.csv")
     assert {row.source for row in rows} == {OURS, PUBLISHED}
     assert all(row.reason for row in rows if row.estimate is None)
+
+
+def test_no_group_of_configurations_has_the_name_of_a_setting() -> None:
+    """Hydra takes `claims=[...]` for a choice of a group where conf/ has a folder claims/."""
+    commands = ("data_gen", "train", "eval", "eval.report", "eval.figure", "pipeline")
+    for command in commands:
+        importlib.import_module(f"{command}.config")
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        settings = {str(key) for command in commands for key in compose(command.replace(".", "_"))}
+    assert groups & settings == set()
