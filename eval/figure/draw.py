@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PANEL_WIDTH, LABEL_WIDTH = 2.35, 2.9
+PANEL_WIDTH, LABEL_WIDTH, LEGEND_WIDTH = 2.35, 2.9, 2.4
 """Inches."""
 
 _LINE = 0.27
@@ -53,7 +53,8 @@ def draw_claim(table: Path, title: str, is_alone: bool = True) -> tuple["Figure"
         _name_lines(panels[0], lines)
         _legend(figure, rows)
         if is_alone:
-            figure.suptitle(visible(title), x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK)
+            heading = textwrap.fill(visible(title), int((width - LEGEND_WIDTH) * 10))
+            figure.suptitle(heading, x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK)
             figure.supxlabel(below, x=0.01, ha="left", fontsize=7.5, color=INK)
     return figure, caption
 
@@ -83,7 +84,9 @@ def _draw_panel(axes: "Axes", metric: str, rows: list[Row], lines: list[Line]) -
             _draw_mark(axes, row, place)
         elif place not in told:  # once for both tiers
             told.add(place)
-            text = "not published" if row.source == PUBLISHED else "no estimate"
+            text = "no estimate"
+            if row.source == PUBLISHED:
+                text = "not published" if row.reason.startswith("not published") else "range only"
             axes.annotate(
                 text, (0.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=8, color=INK,
                 bbox={"facecolor": PAPER, "linewidth": 0, "pad": 1.5, "alpha": 0.85},
