@@ -84,6 +84,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("claims")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_a_claim_runs_from_documents_to_figure(claim: str, root: Path, tiny_model: Path) -> None:
     settings = claim_settings(
