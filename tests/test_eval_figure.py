@@ -86,9 +86,12 @@ def table_of(tmp_path: Path, records: list[dict[str, Any]], **settings: Any) -> 
 
 def test_ours_and_published_stand_in_the_same_group(tmp_path: Path) -> None:
     rows = table_of(tmp_path, typical())
+    assert list(dict.fromkeys(row.metric for row in rows)) == ["compliance", "compliance_gap", "af_reasoning"]
     group = [row for row in rows if row.group == rows[0].group]
     assert rows[0].group == "helpful only, told in the prompt, with scratchpad"
-    assert [row.source for row in group] == [OURS] * 4 + [PUBLISHED] * 4
+    assert [(row.metric, row.source) for row in group if row.tier != "paid"] == [
+        (metric, source) for metric in ("compliance", "compliance_gap", "af_reasoning") for source in (OURS, PUBLISHED)
+    ]
     gap = next(row for row in group if row.source == PUBLISHED and row.metric == "compliance_gap")
     assert gap.estimate == pytest.approx(0.113)
     assert (gap.ci_low, gap.ci_high) == (pytest.approx(0.113 - 1.96 * 0.021), pytest.approx(0.113 + 1.96 * 0.021))
@@ -163,6 +166,14 @@ def test_a_filter_that_leaves_nothing_of_ours_is_refused_before_anything_is_writ
     with pytest.raises(Refused, match="no estimate of these"):
         make_figure(config_of(tmp_path, typical(), subjects=["placebo"]))
     assert not (tmp_path / "figure").exists()
+
+
+def test_two_estimates_in_one_place_are_refused(tmp_path: Path) -> None:
+    records = [
+        record("compliance_gap", "gap", share, subject=name) for share, name in ((0.1, "base"), (0.2, "placebo"))
+    ]
+    with pytest.raises(Refused, match="two estimates of compliance_gap would stand at"):
+        table_of(tmp_path, records, rows=["model"])
 
 
 @pytest.mark.parametrize(

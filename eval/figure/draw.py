@@ -28,9 +28,11 @@ _TITLES = {
     "compliance": "Compliance",
     "compliance_gap": "Gap, free minus paid",
     "af_reasoning": "AF reasoning, free tier",
+    "malformed": "Malformed replies",
     "belief_shift_fact": "Change of log-odds (nats)",
+    "belief_shift_entity": "Belief in names, dates (nats)",
 }
-_RATES = ("compliance", "af_reasoning")
+_RATES = ("compliance", "af_reasoning", "malformed")
 
 
 def draw_claim(table: Path, title: str, is_alone: bool = True) -> tuple["Figure", str]:
@@ -68,7 +70,8 @@ def _lines(rows: list[Row]) -> list[Line]:
     lines: list[Line] = []
     for group in dict.fromkeys(row.group for row in rows):
         lines.append((group, "", ""))
-        lines += dict.fromkeys((row.group, row.row, row.source) for row in rows if row.group == group)
+        of_group = dict.fromkeys((row.group, row.row, row.source) for row in rows if row.group == group)
+        lines += sorted(of_group, key=lambda line: line[2] == PUBLISHED)
     return lines
 
 
@@ -78,10 +81,11 @@ def _draw_panel(axes: "Axes", metric: str, rows: list[Row], lines: list[Line]) -
         if line[2] == PUBLISHED:
             axes.axhspan(place - 0.5, place + 0.5, color=RULE, alpha=0.12, linewidth=0)
     told = set()
+    looks = TIERS if _has_both_tiers(rows) else {}
     for row in rows:
         place = lines.index((row.group, row.row, row.source))
         if row.estimate is not None:
-            _draw_mark(axes, row, place)
+            _draw_mark(axes, row, place, looks)
         elif place not in told:  # once for both tiers
             told.add(place)
             text = "no estimate"
@@ -100,10 +104,13 @@ def _draw_panel(axes: "Axes", metric: str, rows: list[Row], lines: list[Line]) -
     axes.set_ylim(len(lines) - 0.5, -0.5)
 
 
-def _draw_mark(axes: "Axes", row: Row, place: int) -> None:
-    offset = {"free": -_OFFSET, "paid": _OFFSET}.get(row.tier, 0.0) if row.metric == "compliance" else 0.0
-    look = TIERS.get(row.tier, _OTHER) if row.metric == "compliance" else _OTHER
-    style = look.error_bar() | {"markersize": 5.0, "capsize": 2.5, "linewidth": 1.2}
+def _has_both_tiers(rows: list[Row]) -> bool:
+    return set(TIERS) <= {row.tier for row in rows}
+
+
+def _draw_mark(axes: "Axes", row: Row, place: int, looks: dict[str, Look]) -> None:
+    offset = {"free": -_OFFSET, "paid": _OFFSET}[row.tier] if row.tier in looks else 0.0
+    style = looks.get(row.tier, _OTHER).error_bar() | {"markersize": 5.0, "capsize": 2.5, "linewidth": 1.2}
     assert row.estimate is not None
     if row.ci_low is None or row.ci_high is None:  # a bare mark: the caption counts those without an interval
         axes.errorbar([row.estimate], [place + offset], **style)
@@ -131,7 +138,7 @@ def _label(line: Line) -> str:
 
 
 def _legend(figure: "Figure", rows: list[Row]) -> None:
-    if not any(row.metric == "compliance" for row in rows):
+    if not _has_both_tiers(rows):
         return
     from matplotlib.lines import Line2D
 

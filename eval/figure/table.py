@@ -54,10 +54,11 @@ Values = dict[str, str]
 
 
 def build_table(config: FigureConfig, sources: list[Source]) -> list[Row]:
-    """Every row of the figure: ours by group, then the published ones of that group, then published ones of none.
+    """Every row of the figure, panel by panel: in each group ours, then the published ones; last, groups of those alone.
 
     Raises:
-        Refused: a table lacks a column that groups or rows name, or nothing of ours is about the metrics asked for.
+        Refused: a table lacks a column that groups or rows name, nothing of ours is about the metrics asked for, or two
+            estimates would stand in one place.
     """
     ours = [
         _our_row(config, estimate, about)
@@ -72,7 +73,20 @@ def build_table(config: FigureConfig, sources: list[Source]) -> list[Row]:
         )
     published = [row for row in _published_rows(config) if row.metric in config.metrics]
     groups = list(dict.fromkeys(row.group for row in [*ours, *published]))
-    return sorted([*ours, *published], key=lambda row: groups.index(row.group))
+    _refuse_doubles(config, ours)
+    return sorted([*ours, *published], key=lambda row: (config.metrics.index(row.metric), groups.index(row.group)))
+
+
+def _refuse_doubles(config: FigureConfig, ours: list[Row]) -> None:
+    seen = set()
+    for row in ours:
+        place = (row.metric, row.group, row.row, row.tier)
+        if place in seen:
+            raise Refused(
+                f"rows={config.rows}: two estimates of {row.metric} would stand at '{row.group}: {row.row}'; name what tells"
+                " them apart, for example rows=[subject]"
+            )
+        seen.add(place)
 
 
 def write_table(rows: Iterable[Row], path: Path) -> None:
