@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pipeline.benchmark import SECONDS, Comparison, compare, timed, write_benchmark
 
+from pipeline.benchmark import SECONDS, Comparison, compare, timed, write_benchmark
 from pipeline.errors import Refused
 
 NUM_QUERIES, DRAWS = 10_000, 10_000

@@ -59,7 +59,7 @@ def run_stage(config: DictConfig, work: Callable[[Any], None]) -> None:
 
 
 def _run_job(config: DictConfig, hydra: Any) -> None:
-    command = [sys.executable, "-m", hydra.job.name.replace("_report", ".report"), "hydra.mode=RUN"]
+    command = [sys.executable, "-m", hydra.job.name.replace("eval_", "eval."), "hydra.mode=RUN"]
     place = f"output_dir={json.dumps(config.output_dir)}"  # quoted: a comma in it would ask for another sweep
     code = subprocess.run([*command, *hydra.overrides.task, place], check=False).returncode
     if code != OK:

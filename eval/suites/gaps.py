@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.calibrate import JUDGES, calibrate
+from eval.calibrated import known_error
 from eval.config import EvalConfig
 from eval.samples import Row
 from eval.statistics import (
@@ -82,7 +82,7 @@ class PairedEstimates:
         """Everything, for every condition in `rows`."""
         conditions = []
         for about, group in conditions_of(rows):
-            judge = _judge_error(group)
+            judge = _judge_error(group, self.config)
             condition = self._read(about, group)
             self._rates(condition, judge)
             if about["reasoning"] == "scratchpad":
@@ -219,13 +219,12 @@ def _corrected(
     return judge if isinstance(judge, str) else correct(found, judge)
 
 
-def _judge_error(rows: list[Row]) -> JudgeError | str:
-    """The error, on the labelled examples, of the judge that gave these verdicts; or why it is not known."""
+def _judge_error(rows: list[Row], config: EvalConfig) -> JudgeError | str:
+    """The error, on labelled examples, of the judge that gave these verdicts; or why it is not known."""
     judges = sorted({str(row.get("compliance_judge")) for row in rows if row["status"] == "ok"})
-    if len(judges) != 1 or judges[0] not in JUDGES:
+    if len(judges) != 1:
         return f"no calibration is known of {' and '.join(judges) or 'a judge'}"
-    found = calibrate(judges[0])
-    return JudgeError(found.sensitivity, found.specificity)
+    return known_error(judges[0], config)
 
 
 def _is_same_but_subject(about: Row, other: Row, subject: str) -> bool:
