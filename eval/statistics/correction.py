@@ -6,8 +6,10 @@ share. So p = (a + c - 1) / (s + c - 1); and of a gap, both of whose tiers are j
 The limits are the values of p that a, s and c do not contradict: those for which the interval of a - p·s - (1 - p)·(1 - c),
 combined from the three own intervals (Zou and Donner 2008), holds 0. So calibration on few examples widens them, unevenly
 where s or c is near 1. Of 2,000 simulated experiments each, with 48 to 200 replies, 30 to 120 labelled examples of either
-kind and three judges, they covered rates and gaps in 93.8% at the least. The correction assumes that the judge errs on this run's replies, in both tiers, as often as on the
-labelled examples; where those were chosen to be hard, it corrects too much.
+kind and three judges, they covered rates and gaps in 93.8% at the least.
+
+The correction assumes that the judge errs on this run's replies, in both tiers, as often as on the labelled examples; where
+those were chosen to be hard, it corrects too much.
 """
 
 from collections.abc import Callable
