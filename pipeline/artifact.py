@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -91,7 +91,7 @@ class Run:
             files = sorted(p for p in target.rglob("*") if p.is_file()) if target.is_dir() else [target]
             for file in files:
                 hashed[str(file.relative_to(self.directory))] = describe_file(file)
-        commit, tree_clean = _git_state()
+        commit, tree_clean = git_state()
         record = RunRecord(
             stage=self.stage,
             status="complete",
@@ -253,10 +253,10 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def package_versions() -> dict[str, str]:
-    """Versions of the packages that results depend on, as far as they are installed."""
+def package_versions(more: Sequence[str] = ()) -> dict[str, str]:
+    """Versions of the packages that results depend on, and of those in `more`, as far as they are installed."""
     versions = {}
-    for name in _VERSIONS_OF:
+    for name in (*_VERSIONS_OF, *more):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -344,7 +344,7 @@ def flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _git_state() -> tuple[str, bool]:
+def git_state() -> tuple[str, bool]:
     """The commit of the code and whether its tree was clean; ("unknown", False) outside a checkout."""
     root = Path(__file__).parent
 
