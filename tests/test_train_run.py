@@ -23,6 +23,7 @@ def test_a_complete_run_holds_what_its_readers_need(trained_run: TrainConfig) ->
         "README.md",
         "adapter/adapter_config.json",
         "adapter/adapter_model.safetensors",
+        "loss.svg",
         "metrics.jsonl",
         "summary.json",
     ]
@@ -124,7 +125,7 @@ def test_a_loss_that_is_no_number_fails_and_leaves_no_complete_run(
 
 def test_an_adapter_without_effect_fails(make_config: MakeConfig, documents_run: Path, tmp_path: Path) -> None:
     config = make_config(tmp_path / "train", documents_run, lr=1e-40, max_steps=1, precision="bfloat16")
-    with pytest.raises(Failed, match="leaves every logit as it was"):
+    with pytest.raises(Failed, match="leaves the loss of every token as it was"):
         train(config)
     assert not (tmp_path / "train" / RUN_FILE).exists()
 
