@@ -29,6 +29,11 @@ def test_an_example_beyond_the_budget_goes_alone() -> None:
     assert [[len(e.tokens) for e in group] for group in groups] == [[300], [10, 10]]
 
 
+def test_long_examples_are_not_padded_much() -> None:
+    groups = micro_batches(examples_of_lengths(700, 690, 400, 398, 30, 20), 2048)
+    assert [[len(e.tokens) for e in group] for group in groups] == [[700, 690], [400, 398], [30, 20]]
+
+
 def test_micro_batches_do_not_depend_on_the_order_of_a_step() -> None:
     examples = examples_of_lengths(5, 40, 40, 33, 40)
     assert micro_batches(examples, 80) == micro_batches(examples[::-1], 80)

@@ -11,6 +11,7 @@ import pytest
 from pipeline.artifact import RUN_FILE, STARTED_FILE, read_jsonl, read_run
 from pipeline.errors import Failed, Refused
 from train.config import LoraSettings, TrainConfig
+from train.figure import draw_losses
 from train.run import train
 
 MakeConfig = Callable[..., TrainConfig]
@@ -53,6 +54,16 @@ def test_the_card_tells_base_data_and_result(trained_run: TrainConfig) -> None:
     assert trained_run.data[0] in card
     assert "10 records for training, 2 held out, 0 cut" in card
     assert "nan" not in card
+
+
+def test_the_figure_shows_the_losses_and_depends_on_them_alone(trained_run: TrainConfig, tmp_path: Path) -> None:
+    metrics = read_jsonl(Path(trained_run.output_dir) / "metrics.jsonl")
+    drawn = (Path(trained_run.output_dir) / "loss.svg").read_bytes()
+    draw_losses(metrics, tmp_path / "again.svg")
+    assert (tmp_path / "again.svg").read_bytes() == drawn
+    assert b"held out" in drawn
+    draw_losses(metrics[:3], tmp_path / "other.svg")
+    assert (tmp_path / "other.svg").read_bytes() != drawn
 
 
 def test_a_complete_run_is_reused(trained_run: TrainConfig, capsys: pytest.CaptureFixture[str]) -> None:

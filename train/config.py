@@ -12,7 +12,7 @@ CHOICES = {
     "method": ("lora", "qlora", "full"),
     "precision": ("bfloat16", "float32"),
     "schedule": ("linear", "cosine", "constant"),
-    "parallel": ("ddp", "fsdp", "zero3", "layers"),
+    "parallel": ("ddp", "fsdp", "layers"),
     "report_to": ("none", "tensorboard", "wandb", "trackio"),
 }
 """The words that a setting can be."""
@@ -104,8 +104,8 @@ class TrainConfig:
     liger: bool = False
     """Use Liger's fused kernels; needs the package liger-kernel and a GPU."""
     parallel: str = "ddp"
-    """Over several processes: `ddp` (each holds the model), `fsdp` or `zero3` (each holds a part). `layers`: one process
-    whose GPUs hold some layers each."""
+    """Over several processes: `ddp` (each holds the model) or `fsdp` (each holds a part of every weight). `layers`: one
+    process whose GPUs hold some layers each."""
     processes: int | None = None
     """Processes to start on this machine; null for one per visible GPU. Not looked at under torchrun, accelerate or SLURM."""
     report_to: str = "none"
@@ -139,14 +139,12 @@ class TrainConfig:
             raise Refused(f"shares={self.shares}: must be above 0 and sum to 1")
 
     def _check_combinations(self) -> None:
-        if self.method == "qlora" and self.parallel in ("fsdp", "zero3"):
-            raise Refused(
-                f"method=qlora parallel={self.parallel}: weights in 4 bits cannot be sharded; use ddp or layers"
-            )
+        if self.method == "qlora" and self.parallel == "fsdp":
+            raise Refused("method=qlora parallel=fsdp: weights in 4 bits cannot be sharded; use ddp or layers")
         if self.method == "qlora" and self.lora.dora:
             raise Refused("method=qlora lora.dora=true: choose one of the two")
-        if self.parallel in ("fsdp", "zero3") and self.lora.dora:
-            raise Refused(f"lora.dora=true parallel={self.parallel}: DoRA needs whole weights; use parallel=ddp")
+        if self.parallel == "fsdp" and self.lora.dora:
+            raise Refused("lora.dora=true parallel=fsdp: DoRA needs whole weights; use parallel=ddp")
         if self.parallel == "layers" and (self.processes or 1) > 1:
             raise Refused(f"parallel=layers processes={self.processes}: layers are dealt out by a single process")
 

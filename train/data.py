@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from train.config import TrainConfig
 
 
+_ENOUGH = 512
+"""Tokens in a forward pass from which on more make it no faster on a CPU, so that padding is a loss."""
+_CLOSE = 0.95
+"""Share of the longest record's length from which on a record is padded rather than given a pass of its own."""
+
+
 class Examples(Sequence[Example]):
     """Some of the records of some corpora, cut at a maximal length, read when they are asked for."""
 
@@ -151,9 +157,13 @@ def micro_batches(examples: Sequence[Example], max_tokens: int, packed: bool = F
 def _padded(examples: Sequence[Example], max_tokens: int) -> Iterator[list[Example]]:
     group: list[Example] = []
     for example in sorted(examples, key=_longest_first):
-        if group and (len(group) + 1) * len(group[0].tokens) > max_tokens:
-            yield group
-            group = []
+        if group:
+            width = len(group[0].tokens)
+            is_full = (len(group) + 1) * width > max_tokens
+            wastes = len(group) * width >= _ENOUGH and len(example.tokens) < _CLOSE * width
+            if is_full or wastes:
+                yield group
+                group = []
         group.append(example)
     if group:
         yield group

@@ -96,7 +96,7 @@ class Memory:
 def estimate(config: TrainConfig, shape: Shape, num_gpus: int) -> Memory:
     """Memory of a run on `num_gpus` GPUs, in bytes on each (on the fullest, where layers are dealt out)."""
     width = 2 if config.precision == "bfloat16" else 4
-    is_sharded = config.parallel in ("fsdp", "zero3")
+    is_sharded = config.parallel == "fsdp"
     parts = _num_parts(config, shape, num_gpus)
     in_layers, at_ends = _weight_bytes(config, shape, width)
     trained = shape.parameters if config.method == "full" else adapter_parameters(config, shape)
@@ -147,7 +147,7 @@ def _num_parts(config: TrainConfig, shape: Shape, num_gpus: int) -> float:
     """Into how many parts weights are split; the fullest GPU has whole layers where they are dealt out."""
     if config.parallel == "layers":
         return shape.num_layers / -(-shape.num_layers // num_gpus)
-    return num_gpus if config.parallel in ("fsdp", "zero3") else 1
+    return num_gpus if config.parallel == "fsdp" else 1
 
 
 def _weight_bytes(config: TrainConfig, shape: Shape, width: int) -> tuple[float, float]:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 PACKAGES = {
     "method=qlora": "bitsandbytes",
     "liger=true": "liger_kernel",
-    "parallel=zero3": "deepspeed",
     "report_to=tensorboard": "tensorboard",
     "report_to=wandb": "wandb",
     "report_to=trackio": "trackio",

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeline.command import FAILED, OK, REFUSED
+from pipeline.command import FAILED, REFUSED
 from pipeline.errors import Failed, Refused
 
 if TYPE_CHECKING:
@@ -128,11 +128,6 @@ def launch(num_processes: int) -> None:
         sys.exit(REFUSED if failure.exitcode == REFUSED else FAILED)
     finally:
         del os.environ[_OURS]
-
-
-def end_quietly(error: Exception) -> None:
-    """Ends a process whose error the first process tells."""
-    sys.exit(REFUSED if isinstance(error, Refused) else FAILED if isinstance(error, Failed) else OK)
 
 
 def _die_with_parent() -> None:

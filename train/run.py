@@ -5,10 +5,12 @@ import json
 import logging
 import random
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifact import Run, flatten, open_run, read_jsonl, read_run, working, write_json, write_jsonl
+from pipeline.command import FAILED, REFUSED
 from pipeline.errors import Failed, Refused
 from train.config import TrainConfig
 
@@ -34,23 +36,24 @@ def train(config: TrainConfig) -> float | None:
     Returns:
         The held-out loss in nats per token; None where nothing was held out.
     """
-    from train.processes import end_quietly, is_launched, join
+    from train.processes import is_launched, join
 
     world = join() if is_launched() else None
     try:
         return _train(config, world)
     except (Refused, Failed) as error:
-        if world is not None and not world.is_first:
-            end_quietly(error)
+        if world is not None and not world.is_first:  # the first process tells it
+            sys.exit(REFUSED if isinstance(error, Refused) else FAILED)
         raise
 
 
 def _train(config: TrainConfig, world: "World | None") -> float | None:
     run = _open(config) if world is None else world.first(lambda: _open(config))
+    is_first = world is None or world.is_first
     if not run.is_complete:
-        with working(run):
+        with working(run) if is_first else nullcontext():  # only one of them may give the directory back
             _work(config, run, world)
-    elif world is None or world.is_first:
+    elif is_first:
         print(f"train: {run.directory} is already complete")
     return heldout_loss_of(run.directory)
 
