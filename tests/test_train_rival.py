@@ -62,6 +62,7 @@ def rival_losses(config: TrainConfig, directory: Path) -> list[float]:
 def test_the_first_twenty_losses_are_those_of_trl(
     make_config: Callable[..., TrainConfig], documents_run: Path, tmp_path: Path
 ) -> None:
+    pytest.importorskip("trl")
     config = make_config(tmp_path / "ours", documents_run, max_steps=NUM_STEPS, warmup_share=0.0, heldout_share=0.0)
     train(config)
     ours = [row["loss"] for row in read_jsonl(tmp_path / "ours" / "metrics.jsonl") if "loss" in row]

@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2")
     parser.add_argument("--steps", type=int, default=6, help="optimizer steps that are counted, 4 documents each")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--documents", type=int, default=90_000, help="of the start-up measurement; 0 leaves it out")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side is not None:
@@ -47,8 +48,10 @@ def main() -> None:
         return
     comparisons = compare_sides(arguments.model, arguments.steps, arguments.rounds)
     from train.bench_gpu import compare_on_gpu
+    from train.bench_start import measure_start
 
-    write_benchmark("train", [*comparisons, *compare_on_gpu()], packages=["trl", "accelerate"])
+    started = measure_start(arguments.documents) if arguments.documents else []
+    write_benchmark("train", [*comparisons, *started, *compare_on_gpu()], packages=["trl", "accelerate"])
 
 
 def compare_sides(model: str, steps: int, rounds: int) -> list[Comparison]:
@@ -137,6 +140,7 @@ def _ours(model: str, texts: list[str], steps: int) -> float:
 
 def _trl(model: str, texts: list[str], steps: int) -> float:
     """As trl's documentation shows it, on the same documents a step; it has gradient checkpointing on unless told."""
+    import torch
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import TrainerCallback
@@ -160,6 +164,7 @@ def _trl(model: str, texts: list[str], steps: int) -> float:
             per_device_train_batch_size=BATCH_SIZE,
             train_sampling_strategy="sequential",
             gradient_checkpointing=False,
+            use_cpu=not torch.cuda.is_available(),
             report_to="none",
             save_strategy="no",
             disable_tqdm=True,

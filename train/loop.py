@@ -104,15 +104,18 @@ class Trainer:
         num_sources = len(self.dataset.sources)
         sums = torch.zeros(2, num_sources, dtype=torch.float64, device=self.world.device)
         for group in self._groups(examples):
-            batch = collate(group, self.pad_id, self.packs, self._width()).to(self.world.device)
+            laid_out = collate(group, self.pad_id, self.packs, self._width())
+            # counted before the tensors move: an accelerator would have to be waited for
+            sources = laid_out.sources[:, 1:][laid_out.labels[:, 1:] != IGNORED]
+            counts = torch.bincount(sources, minlength=num_sources)
+            batch = laid_out.to(self.world.device)
             with nullcontext() if learn else torch.no_grad():
                 loss, terms = self.objective(batch.tokens, batch.labels, batch.positions)
             if learn:
                 loss.backward()
                 self.weights.gather()
-            sources = batch.sources[:, 1:][batch.labels[:, 1:] != IGNORED]
-            sums[0].index_add_(0, sources, terms.to(sums))
-            sums[1] += torch.bincount(sources, minlength=num_sources)
+            sums[0].index_add_(0, sources.to(sums.device), terms.to(sums))
+            sums[1] += counts.to(sums)
         losses, targets = self.world.sum(sums).tolist()
         return losses, targets
 

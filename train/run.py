@@ -5,12 +5,12 @@ import json
 import logging
 import random
 import sys
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifact import Run, flatten, open_run, read_jsonl, read_run, working, write_json, write_jsonl
-from pipeline.command import FAILED, REFUSED
 from pipeline.errors import Failed, Refused
 from train.config import TrainConfig
 
@@ -29,6 +29,8 @@ SUMMARY_FILE = "summary.json"
 RETURNED = "heldout_loss"
 """The metric that a sweeper is given."""
 
+_SECONDS_FOR_THE_FIRST = 10
+
 
 def train(config: TrainConfig) -> float | None:
     """Trains an adapter into `config.output_dir`, or continues it, or finds it complete and says so.
@@ -41,9 +43,10 @@ def train(config: TrainConfig) -> float | None:
     world = join() if is_launched() else None
     try:
         return _train(config, world)
-    except (Refused, Failed) as error:
-        if world is not None and not world.is_first:  # the first process tells it
-            sys.exit(REFUSED if isinstance(error, Refused) else FAILED)
+    except (Refused, Failed):
+        if world is not None and not world.is_first:
+            # the first process tells what all meet, and whoever launched them ends the others; one that is alone tells it
+            time.sleep(_SECONDS_FOR_THE_FIRST)
         raise
 
 

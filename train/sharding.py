@@ -36,6 +36,7 @@ def shard(objective: nn.Module, base: "PreTrainedModel", world: World) -> None:
     for module in objective.modules():
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)  # the loss is a sum, and so is its gradient
+            module.set_force_sum_reduction_for_comms(True)  # gloo knows no other
     objective.to_empty(device=world.device)
     options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
     set_model_state_dict(objective, weights, options=options)
