@@ -58,7 +58,9 @@ def _train(config: TrainConfig, world: "World | None") -> float | None:
             _work(config, run, world)
     elif is_first:
         print(f"train: {run.directory} is already complete")
-    return heldout_loss_of(run.directory)
+    if world is None:
+        return heldout_loss_of(run.directory)
+    return world.first(lambda: heldout_loss_of(run.directory))  # the others wait here until the first has written all
 
 
 def _open(config: TrainConfig) -> Run:
