@@ -89,6 +89,10 @@ def test_examples_are_dealt_out_evenly_and_all(num_hands: int) -> None:
     assert max(loads) <= max(100, 1.2 * sum(loads) / num_hands)
 
 
+def test_without_shuffling_the_examples_come_as_they_stand() -> None:
+    assert epoch_order(5, seed=None, epoch=3) == [0, 1, 2, 3, 4]
+
+
 def ids(examples: Any) -> list[str]:
     return [example.id for example in examples]
 

@@ -65,6 +65,8 @@ class TrainConfig:
     method: str = "lora"
     """`lora`, `qlora` (a LoRA adapter on a base in 4 bits; needs a GPU), or `full` (every weight)."""
     lora: LoraSettings = field(default_factory=LoraSettings)
+    shuffle: bool = True
+    """Take the documents or chats in an order drawn anew for every pass; false for the order in which they stand in `data`."""
     epochs: float = 1.0
     """Passes over the data."""
     max_steps: int | None = None

@@ -124,12 +124,15 @@ def _within_shares(config: "TrainConfig", sources: np.ndarray, tokens: np.ndarra
 
 
 @lru_cache(maxsize=2)
-def epoch_order(num_examples: int, seed: int, epoch: int) -> tuple[int, ...]:
-    """The order of the examples in one pass; a function of seed and epoch alone, so that it can be continued."""
-    return tuple(np.random.default_rng((seed, epoch)).permutation(num_examples).tolist())
+def epoch_order(num_examples: int, seed: int | None, epoch: int) -> list[int]:
+    """The order of the examples in one pass: a function of seed and epoch, or as they stand where there is no seed."""
+    if seed is None:
+        return list(range(num_examples))
+    order: list[int] = np.random.default_rng((seed, epoch)).permutation(num_examples).tolist()
+    return order
 
 
-def step_examples(dataset: Sequence[Example], step: int, batch_size: int, seed: int) -> list[Example]:
+def step_examples(dataset: Sequence[Example], step: int, batch_size: int, seed: int | None) -> list[Example]:
     """The examples of one optimizer step; batches run on across the ends of epochs."""
     chosen = []
     for position in range(step * batch_size, (step + 1) * batch_size):

@@ -74,7 +74,7 @@ class Trainer:
     def step(self, step: int) -> dict[str, Any]:
         """One optimizer step; the loss is the mean over all labelled tokens of the step, however it is split."""
         config = self.config
-        examples = step_examples(self.dataset.train, step, config.batch_size, config.seed)
+        examples = step_examples(self.dataset.train, step, config.batch_size, config.seed if config.shuffle else None)
         # dropout of a step is a function of seed, step and process, so that an interrupted run need not remember it
         torch.manual_seed(derive_seed(config.seed, "dropout", step, self.world.rank))
         losses, targets = self.passes(examples, learn=True)
