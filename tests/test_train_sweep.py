@@ -26,7 +26,6 @@ def test_optuna_is_told_the_held_out_loss_of_jobs_that_submitit_ran(
         "hydra.sweeper.n_jobs=2",
         "hydra.sweeper.sampler.seed=1",
         "hydra/launcher=submitit_local",
-        "hydra.launcher.timeout_min=5",
         f"hydra.sweep.dir={tmp_path}/search",
         f"output_dir={tmp_path}/search/${{hydra:job.num}}",
         f"model={trained_run.model}",
