@@ -41,7 +41,7 @@ def test_a_mixture_tells_each_sources_share_of_tokens_and_of_loss(
     assert sum(tokens) == pytest.approx(1)
     assert tokens == pytest.approx([0.5, 0.5], abs=0.1)
     assert sum(losses) == pytest.approx(1)
-    assert losses[1] < tokens[1] - 0.05  # what repeats itself is soon learned and then drowned in the loss
+    assert losses[1] < tokens[1] - 0.02  # what repeats itself is soon learned and then drowned in the loss
     (heldout,) = [row["estimate"] for row in summary if row["metric"] == "heldout_loss"]
     assert returned == heldout == metrics_of(mixed)[-1]["heldout_loss"]
     assert f"{losses[1]:.1%} of the loss" in (tmp_path / "train" / "README.md").read_text(encoding="utf-8")
