@@ -91,7 +91,8 @@ def random_model(shape: Shape, device: str) -> Any:
         dtype=torch.bfloat16,
     )
     with torch.device(device):
-        return LlamaForCausalLM(config).to(torch.bfloat16)
+        model: Any = LlamaForCausalLM(config)
+    return model.to(torch.bfloat16)
 
 
 def train_rate(config: TrainConfig, shape: Shape, rows_per_step: int = 4) -> tuple[float, int]:

@@ -83,7 +83,7 @@ class Trainer:
             raise Failed(f"the loss is {mean} at step {step + 1}; lower lr or use precision=float32")
         lr = self.rate(step)
         norm = self.weights.step(lr, num_targets, config.max_grad_norm)
-        row = {
+        row: dict[str, Any] = {
             "step": step + 1,
             "epoch": round((step + 1) * config.batch_size / len(self.dataset.train), 4),
             "loss": mean,
