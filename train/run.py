@@ -29,7 +29,7 @@ SUMMARY_FILE = "summary.json"
 RETURNED = "heldout_loss"
 """The metric that a sweeper is given."""
 
-_SECONDS_FOR_THE_FIRST = 10
+_SECONDS_FOR_THE_FIRST = 60
 
 
 def train(config: TrainConfig) -> float | None:
