@@ -112,6 +112,7 @@ def make_config(tiny_model: Path) -> TrainConfigMaker:
             "lr": 5e-3,
             "precision": "float32",
             "heldout_share": 0.2,
+            "processes": 1,
         }
         return TrainConfig(output_dir=str(output_dir), data=[str(data)], **(defaults | settings))
 
