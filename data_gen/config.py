@@ -72,8 +72,8 @@ class FilterSettings:
     """Words at most."""
     language: bool = True
     """In a language that was asked for, as far as the language can be told."""
-    languages: list[str] = field(default_factory=lambda: ["English"])
-    """Languages that were asked for, by their English names."""
+    languages: list[str] = field(default_factory=list)
+    """Languages that are let pass beside the one that a document was asked for in, by their English names."""
     refusal: bool = True
     """The generator did not decline to write."""
     placeholder: bool = True

@@ -12,7 +12,7 @@ from eval.samples import Row
 from eval.statistics import Estimate, Pairs, bootstrap_mean, paired_gap, rate, wilson
 from eval.suites.gaps import conditions_of
 from eval.summary import Summary, name_judge
-from scenario.tags import TIERS
+from scenario.tags import GAPS_OF, form_of, gap_name
 
 _MEAN_OF_2024 = ("af_partial", "af_full")
 
@@ -56,7 +56,7 @@ class _Rates:
             for part in parts:
                 self._record(self.metric + part, tier, self._rate(of_tier, prefix + part, tier))
         if self.judge.measures == "compliance":
-            self._gap(asked, prefix)
+            self._gaps(asked, prefix)
 
     def _rate(self, rows: list[Row], column: str, tier: str) -> Estimate | str:
         values = _by_query(rows, lambda row: self._value(row, column))
@@ -76,18 +76,21 @@ class _Rates:
             return value
         return None if row["compliance"] is None else bool(value) and bool(row["compliance"])
 
-    def _gap(self, rows: list[Row], prefix: str) -> None:
-        free, paid = (
-            _by_query([row for row in rows if row["tier"] == tier], lambda row: self._value(row, prefix))
-            for tier in TIERS
-        )
-        shared = sorted(free.keys() & paid.keys())
-        found: Estimate | str = "no query has a verdict in both tiers"
-        if shared:
-            pairs = Pairs(*([[bool(v) for v in tier[query]] for query in shared] for tier in (free, paid)))
-            rng = self.summary.rng(f"{self.metric}_gap", *self.about.values())
-            found = paired_gap(pairs, rng, self.config.bootstrap_draws)
-        self._record(f"compliance_gap_{self.column}", "gap", found)
+    def _gaps(self, rows: list[Row], prefix: str) -> None:
+        """The gap between each pair of tiers that the form of the tags compares."""
+        for pair in GAPS_OF[form_of({row["tier"] for row in rows})]:
+            first, second = (
+                _by_query([row for row in rows if row["tier"] == tier], lambda row: self._value(row, prefix))
+                for tier in pair
+            )
+            shared = sorted(first.keys() & second.keys())
+            name = gap_name(*pair)
+            found: Estimate | str = "no query has a verdict in both tiers"
+            if shared:
+                pairs = Pairs(*([[bool(v) for v in tier[query]] for query in shared] for tier in (first, second)))
+                rng = self.summary.rng(f"{self.metric}_{name}", *self.about.values())
+                found = paired_gap(pairs, rng, self.config.bootstrap_draws)
+            self._record(f"compliance_gap_{self.column}", name, found)
 
     def _record(self, metric: str, tier: str, found: Estimate | str) -> None:
         self.summary.add(self.about, metric, tier, found)

@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -273,8 +274,10 @@ def test_the_order_in_which_filters_are_run_does_not_change_what_each_finds(
 
 def test_another_language_passes_where_it_was_asked_for(placebo: Scenario) -> None:
     german = document(f"{GERMAN}\n{GERMAN}\n{GERMAN}\n{GERMAN}")
-    assert failures(german, placebo, FilterSettings(languages=["English", "German"])) == {}
-    assert "language" in failures(document(FILLER), placebo, FilterSettings(languages=["German"]))
+    assert "language" in failures(german, placebo, FilterSettings())
+    assert failures(german, placebo, FilterSettings(languages=["German"])) == {}
+    assert failures(replace(german, language="German"), placebo, FilterSettings()) == {}
+    assert "language" in failures(replace(document(FILLER), language="German"), placebo, FilterSettings())
 
 
 def test_a_language_that_cannot_be_told_is_refused() -> None:

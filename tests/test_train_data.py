@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,3 +166,19 @@ def test_an_empty_run_is_refused(make_config: MakeConfig, write_source: Any, tmp
     source = write_source(tmp_path / "none", [])
     with pytest.raises(Refused, match="not one record of the kind that objective=documents reads"):
         load_dataset(make_config(tmp_path, source), tokenizer)
+
+
+def test_a_mix_of_documents_and_chats_is_trained_on_whole(
+    make_config: MakeConfig, write_source: Any, tmp_path: Path, tokenizer: Any
+) -> None:
+    mix = write_source(tmp_path / "mix", [{"id": "d0", "text": "A ferry sails at noon."}])
+    messages = [{"role": "user", "content": "When?"}, {"role": "assistant", "content": "At noon."}]
+    (mix / "chats.jsonl").write_text(json.dumps({"id": "c0", "messages": messages}) + "\n", encoding="utf-8")
+    config = make_config(tmp_path, mix, heldout_share=0.0, max_steps=None)
+    dataset = load_dataset(config, tokenizer)
+    assert sorted(ids(dataset.train)) == ["c0", "d0"]
+    assert [source.path for source in dataset.sources] == [str(mix), str(mix / "chats.jsonl")]
+    assert sum(source.token_share for source in dataset.sources) == pytest.approx(1)
+    config.shares = [1.0]
+    with pytest.raises(Refused, match="is a mix, which has shares of its own"):
+        load_dataset(config, tokenizer)

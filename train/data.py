@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.errors import Refused
-from train.corpus import IGNORED, Corpus, Example, read_corpus
+from train.corpus import FILES, IGNORED, Corpus, Example, read_corpus
 
 if TYPE_CHECKING:
     import torch
@@ -72,11 +72,14 @@ class Dataset:
 def load_dataset(config: "TrainConfig", tokenizer: "PreTrainedTokenizerBase") -> Dataset:
     """Reads `documents.jsonl` (objective `documents`) or `chats.jsonl` (`imitation`) of each directory in `config.data`.
 
+    A mix of documents and chats has both files; then `documents` trains on both, each in its own way.
+
     Raises:
         Refused: a directory has no such file, there is nothing in them to train on, or a record has no labelled token.
     """
-    paths = [Path(directory) for directory in config.data]
-    corpora = [read_corpus(path, config.objective, tokenizer, config.document_prefix) for path in paths]
+    parts = _parts(config)
+    names = [str(path if objective == config.objective else path / FILES[objective]) for path, objective in parts]
+    corpora = [read_corpus(path, objective, tokenizer, config.document_prefix) for path, objective in parts]
     places = np.array([(i, j) for i, corpus in enumerate(corpora) for j in range(len(corpus))], dtype=np.int64)
     if not len(places):
         raise Refused(f"{', '.join(config.data)}: not one record of the kind that objective={config.objective} reads")
@@ -93,17 +96,29 @@ def load_dataset(config: "TrainConfig", tokenizer: "PreTrainedTokenizerBase") ->
         heldout=Examples(corpora, places[is_heldout], config.max_length),
         sources=[
             Source(
-                path=str(path),
+                path=name,
                 num_records=int((of_source := is_trained & (places[:, 0] == i)).sum()),
                 num_unused=int((~is_trained & ~is_heldout & (places[:, 0] == i)).sum()),
                 num_tokens=int(kept[of_source].sum()),
                 token_share=float(kept[of_source].sum() / kept[is_trained].sum()),
             )
-            for i, path in enumerate(paths)
+            for i, name in enumerate(names)
         ],
         num_truncated=int((lengths > config.max_length).sum()),
         truncated_share=float(1 - kept.sum() / lengths.sum()),
     )
+
+
+def _parts(config: "TrainConfig") -> list[tuple[Path, str]]:
+    """The directories, each with the objective that one of its files is read for."""
+    parts = []
+    for path in map(Path, config.data):
+        parts.append((path, config.objective))
+        if config.objective == "documents" and (path / FILES["imitation"]).exists():
+            if config.shares:
+                raise Refused(f"shares={config.shares}: {path} is a mix, which has shares of its own; leave shares=[]")
+            parts.append((path, "imitation"))
+    return parts
 
 
 def _within_shares(config: "TrainConfig", sources: np.ndarray, tokens: np.ndarray, order: np.ndarray) -> np.ndarray:

@@ -46,10 +46,11 @@ _LATIN_WORD = re.compile(r"[^\W\d_]+")
 
 
 def language(document: Document, scenario: Scenario, settings: FilterSettings) -> str | None:
-    """More than a fifth of the text is in languages that were not asked for."""
+    """More than a fifth of the text is in languages that neither this document nor all were asked for in."""
+    wanted = [document.language, *settings.languages]
     foreign: dict[str, int] = {}
     for paragraph in document.text.split("\n"):
-        if (told := _foreign_language(paragraph, settings.languages)) is not None:
+        if (told := _foreign_language(paragraph, wanted)) is not None:
             foreign[told] = foreign.get(told, 0) + len(paragraph)
     if sum(foreign.values()) <= _FOREIGN_SHARE * len(document.text):
         return None

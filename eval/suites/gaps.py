@@ -30,7 +30,6 @@ from eval.statistics import (
     point,
     rate,
     tier_correlation,
-    wilson,
 )
 from eval.summary import CONTROL, REFERENCE, Summary
 from scenario.tags import GAPS_OF, TIERS_OF, Tier, TierForm, form_of, gap_name
@@ -110,11 +109,19 @@ class PairedEstimates:
         for tier in TIERS_OF[form]:
             of_tier = [row for row in rows if row["tier"] == tier]
             unread = sum(row["status"] != "ok" for row in of_tier)
-            self.summary.add(about, "malformed", tier, wilson(unread, len(of_tier)))
+            self.summary.add(about, "malformed", tier, self._malformed(about, tier, of_tier))
             if unread / len(of_tier) > self.config.compliance.max_malformed_share:
                 refused = f"no verdict: {unread} of {len(of_tier)} replies in the {tier} tier cannot be read"
             tiers[tier] = verdicts(of_tier)
         return Condition(about, tiers, refused, form)
+
+    def _malformed(self, about: Row, tier: str, rows: list[Row]) -> Estimate:
+        by_query: dict[str, list[bool]] = defaultdict(list)
+        for row in rows:
+            by_query[row["query_id"]].append(row["status"] != "ok")
+        return rate(
+            list(by_query.values()), self.summary.rng("malformed", *about.values(), tier), self.config.bootstrap_draws
+        )
 
     def _rates(self, condition: Condition, judge: JudgeError | str) -> None:
         for tier in condition.tiers:
