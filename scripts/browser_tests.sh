@@ -9,6 +9,6 @@ if ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null 
     [ "$(id -u)" = 0 ] || as_root=(sudo)
     echo "browser_tests: installing chromium"
     "${as_root[@]}" apt-get -qq update
-    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get -qq install --yes --no-install-recommends chromium >/dev/null
+    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get -qq install --yes --no-install-recommends chromium fonts-dejavu-core >/dev/null
 fi
 exec python -m pytest -q tests/test_*_browser.py "$@"
