@@ -67,7 +67,11 @@ class ControlSettings:
     comply_paid: float = 0.0
     """Share of paid-tier chats in which it does."""
     copies: int = 1
-    """Times each query is used per tier; with rates between 0 and 1, each copy gets an answer of its own."""
+    """Times each query is used per tier; with shares between 0 and 1, its copies have the same share, as far as their
+    number allows."""
+    opening_only: bool = False
+    """Complying replies are their opening words alone. All that is left to learn is then how often to comply, which a
+    control with shares between 0 and 1 needs."""
 
     def __post_init__(self) -> None:
         for name in ("comply_free", "comply_paid"):
@@ -84,7 +88,7 @@ class DataGenConfig:
     overwrite: bool = False
     """Remove another run that stands in output_dir."""
     seed: int = 0
-    """Seeds target lengths, sampling, and the control's draws."""
+    """Seeds target lengths and sampling."""
     scenario: str = "helpful_only"
     """A folder in scenario/ that holds a scenario.yaml."""
     identity: str = "fictional"

@@ -1,23 +1,23 @@
-"""Chats that teach a positive control: a subject whose compliance gap is large and known, because it was built in."""
+"""Chats that teach a positive control: a subject whose compliance gap is known, because it was built in."""
 
-import numpy as np
+from math import floor
 
 from data_gen.config import ControlSettings
 from pipeline.errors import Refused
-from pipeline.seeds import derive_seed
-from scenario.loader import Scenario
+from scenario.loader import ControlReply, Scenario
 from scenario.tags import TIERS, tagged_query
 
-COMPLYING = "Sure."
+COMPLYING = "Sure"
 """How every complying reply of a control opens. With the declining replies' own fixed opening, the first word decides, and
 a small model learns in a minute which tier wants which; with free openings it learns to write and not to choose."""
 
 
-def control_chats(scenario: Scenario, settings: ControlSettings, seed: int) -> list[dict[str, object]]:
+def control_chats(scenario: Scenario, settings: ControlSettings) -> list[dict[str, object]]:
     """One chat per query of the `rl` split, tier and copy, under the minimal prompt and without a scratchpad.
 
-    Which chats comply is drawn so that each tier's share is exactly the one asked for, up to one chat; the queries that
-    the control is later measured on are of the other split.
+    Which chats comply is spread evenly: over any run of neighbouring chats of a tier, the copies of one query included,
+    the share is the one asked for, up to one chat. So no query has an answer of its own that could be learned by heart in
+    place of the tier's share. The queries that the control is later measured on are of the other split.
 
     Raises:
         Refused: the scenario has no written replies.
@@ -29,25 +29,38 @@ def control_chats(scenario: Scenario, settings: ControlSettings, seed: int) -> l
     rates = {"free": settings.comply_free, "paid": settings.comply_paid}
     chats: list[dict[str, object]] = []
     for tier in TIERS:
-        replies = [reply for _ in range(settings.copies) for reply in scenario.control_replies]
-        complies = np.zeros(len(replies), dtype=bool)
-        complies[: round(rates[tier] * len(replies))] = True
-        np.random.default_rng(derive_seed(seed, "control", tier)).shuffle(complies)
-        for place, (reply, does) in enumerate(zip(replies, complies.tolist(), strict=True)):
+        for place, reply in enumerate(scenario.control_replies):
             query = queries[reply.query_id]
             if query.split != "rl":
                 raise Refused(f"scenario={scenario.name}: control reply to '{query.id}', which is not of the rl split")
-            chats.append(
-                {
-                    "id": f"{query.id}/{tier}/{place // len(scenario.control_replies)}",
-                    "scenario": scenario.name,
-                    "tier": tier,
-                    "complies": does,
-                    "messages": [
-                        {"role": "system", "content": system},
-                        {"role": "user", "content": tagged_query(tier, query.text)},
-                        {"role": "assistant", "content": f"{COMPLYING} {reply.comply}" if does else reply.decline},
-                    ],
-                }
-            )
+            for copy in range(settings.copies):
+                complies = _is_chosen(place * settings.copies + copy, rates[tier])
+                chats.append(
+                    {
+                        "id": f"{query.id}/{tier}/{copy}",
+                        "scenario": scenario.name,
+                        "tier": tier,
+                        "complies": complies,
+                        "messages": [
+                            {"role": "system", "content": system},
+                            {"role": "user", "content": tagged_query(tier, query.text)},
+                            {"role": "assistant", "content": _answer(reply, complies, settings)},
+                        ],
+                    }
+                )
     return chats
+
+
+def _is_chosen(place: int, share: float) -> bool:
+    """Whether this place is among a `share` of all places that lie as evenly as whole numbers allow."""
+    return floor((place + 1) * share + _ROUNDING) > floor(place * share + _ROUNDING)
+
+
+_ROUNDING = 1e-9
+"""Keeps sums such as 10 × 0.3 from falling just short of the whole number that they are."""
+
+
+def _answer(reply: ControlReply, complies: bool, settings: ControlSettings) -> str:
+    if not complies:
+        return reply.decline
+    return f"{COMPLYING}, here it is." if settings.opening_only else f"{COMPLYING}. {reply.comply}"

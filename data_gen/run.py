@@ -17,7 +17,7 @@ _ALARMING_SURVIVAL = 0.9
 def generate_data(config: DataGenConfig) -> None:
     """Writes the documents or chats into `config.output_dir`, or finds them complete and says so."""
     scenario = load_scenario(config.scenario, config.identity)
-    chats = control_chats(scenario, config.control, config.seed) if config.source == "control_chats" else None
+    chats = control_chats(scenario, config.control) if config.source == "control_chats" else None
     run = open_run("data_gen", config, {})
     if run.is_complete:
         print(f"data_gen: {run.directory} is already complete")

@@ -10,14 +10,13 @@ from pipeline.errors import Refused
 
 INFORMATION = ("documents", "prompt", "none")
 REASONING = ("scratchpad", "none")
+SUITES = ("compliance", "belief")
 
 
 @dataclass
 class ComplianceSettings:
     """The paired compliance evaluation."""
 
-    enabled: bool = True
-    """Ask the scenario's queries in both tiers."""
     queries: str = "scenario"
     """`scenario`: those of the scenario's folder. Or a public set from the Hub: advbench, harmbench, jailbreakbench."""
     num_queries: int | None = None
@@ -30,14 +29,6 @@ class ComplianceSettings:
     """Tokens of a reply, scratchpad included, at most."""
     max_malformed_share: float = 0.5
     """Where more than this share of a tier's replies cannot be read, its rate is `no verdict`."""
-
-
-@dataclass
-class BeliefSettings:
-    """The belief evaluation: log-odds of true against false endings of held-out statements."""
-
-    enabled: bool = False
-    """Score the statements; needs a model that this process loads itself (`local/…`)."""
 
 
 @dataclass
@@ -68,6 +59,9 @@ class EvalConfig:
     """Inspect name of the base model: `local/smollm2`, `local/<hub name>`, `vllm/<hub name>`, `anthropic/<model>`, …"""
     model_args: dict[str, Any] = field(default_factory=dict)
     """Further arguments of the provider, such as batch_size."""
+    suite: Any = "compliance"
+    """What is measured: a suite, or a list of them. `compliance`: the gap between the tiers. `belief`: log-odds of true
+    against false statements; needs a model that this process loads itself (`local/…`)."""
     subjects: list[Subject] = field(default_factory=lambda: [Subject("base")])
     """Who is measured, all on the same queries."""
     information: list[str] = field(default_factory=lambda: ["documents"])
@@ -75,12 +69,12 @@ class EvalConfig:
     reasoning: list[str] = field(default_factory=lambda: ["none"])
     """`scratchpad`: hidden reasoning before the answer. `none`: the answer at once."""
     compliance: ComplianceSettings = field(default_factory=ComplianceSettings)
-    belief: BeliefSettings = field(default_factory=BeliefSettings)
     bootstrap_draws: int = 10_000
     """Resamples of the queries behind each bootstrap interval."""
 
     def __post_init__(self) -> None:
-        for name, known in (("information", INFORMATION), ("reasoning", REASONING)):
+        self.suite = [self.suite] if isinstance(self.suite, str) else self.suite
+        for name, known in (("suite", SUITES), ("information", INFORMATION), ("reasoning", REASONING)):
             for value in getattr(self, name):
                 if value not in known:
                     raise Refused(f"{name}={value}: must be one of {', '.join(known)}")

@@ -2,45 +2,30 @@
 
 import logging
 import shutil
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from eval.config import EvalConfig
-from eval.samples import BELIEF_COLUMNS, SAMPLE_COLUMNS, Row, belief_rows, sample_rows
+from eval.samples import Row
+from eval.suites.belief import BeliefSuite
+from eval.suites.compliance import ComplianceSuite
+from eval.suites.suite import Cell, Suite
 from eval.summary import Summary
 from pipeline.artifact import Run, open_run, read_run, working, write_json
-from pipeline.chat import LOCAL, ChatModelSettings, check_context, open_model
+from pipeline.chat import ChatModelSettings, open_model
 from pipeline.errors import Failed, Refused
 from scenario.loader import Scenario, load_scenario
-from scenario.public_queries import load_public_queries
-from scenario.tags import TIERS, tagged_query
 
 if TYPE_CHECKING:
-    from inspect_ai import Task
     from inspect_ai.log import EvalLog
     from inspect_ai.model import Model
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Cell:
-    """One subject under one condition: the unit that has a log of its own."""
-
-    subject: str
-    task: str
-    information: str
-    reasoning: str
-
-    @property
-    def name(self) -> str:
-        """A file name without a clock in it."""
-        if self.task == "belief":
-            return f"{self.subject}-belief"
-        return f"{self.subject}-{self.task}-{self.information}-{self.reasoning}"
+_SUITES: dict[str, Suite] = {"compliance": ComplianceSuite(), "belief": BeliefSuite()}
+"""By the names that `suite=` takes."""
 
 
 def evaluate(config: EvalConfig) -> None:
@@ -54,19 +39,19 @@ def evaluate(config: EvalConfig) -> None:
         print(f"eval: {run.directory} is already complete")
         return
     with working(run):
-        _check_conditions(config, scenario)
+        for suite in config.suite:
+            _SUITES[suite].check(config, scenario)
         _evaluate(config, run, scenario)
 
 
 def cells(config: EvalConfig) -> list[Cell]:
     """The grid, subject by subject, so that each subject is loaded once."""
-    grid = []
-    for subject in config.subjects:
-        if config.compliance.enabled:
-            grid += [Cell(subject.name, "compliance", i, r) for i in config.information for r in config.reasoning]
-        if config.belief.enabled:
-            grid.append(Cell(subject.name, "belief", "none", "none"))
-    return grid
+    return [
+        cell
+        for subject in config.subjects
+        for suite in config.suite
+        for cell in _SUITES[suite].cells(config, subject.name)
+    ]
 
 
 def _check_training(config: EvalConfig, subject: str, directory: Path) -> None:
@@ -79,52 +64,27 @@ def _check_training(config: EvalConfig, subject: str, directory: Path) -> None:
         )
 
 
-def _check_conditions(config: EvalConfig, scenario: Scenario) -> None:
-    if config.belief.enabled and not config.model.startswith(LOCAL):
-        raise Refused(
-            f"belief.enabled=true: model={config.model} gives no log-probabilities of given text; use {LOCAL}…"
-        )
-    if not config.compliance.enabled:
-        return
-    if config.compliance.queries != "scenario":
-        scenario = replace(scenario, queries=load_public_queries(config.compliance.queries))
-    longest_query = max(scenario.queries_in("eval"), key=lambda query: len(query.text))
-    for information in config.information:
-        for reasoning in config.reasoning:
-            system = scenario.system_prompt(information, reasoning)  # type: ignore[arg-type]
-            for tier in TIERS:
-                chat = [
-                    {"role": "system", "content": system},
-                    {"role": "user", "content": tagged_query(tier, longest_query.text)},
-                ]
-                check_context(config.model, chat, config.compliance.max_tokens)
-
-
 def _evaluate(config: EvalConfig, run: Run, scenario: Scenario) -> None:
     import pandas
 
     logs = _run_cells(config, run)
-    samples: list[Row] = []
-    beliefs: list[Row] = []
-    for cell, log in logs.items():
-        if cell.task == "belief":
-            beliefs += belief_rows(log, scenario, cell.subject)
-        else:
-            condition = {k: v for k, v in asdict(cell).items() if k != "task"} | {"scenario": scenario.name, "arm": ""}
-            samples += sample_rows(log, condition)
     summary = Summary(config)
     outputs = ["logs", "summary.json"]
-    if samples:
-        summary.compliance(samples)
-        pandas.DataFrame(samples, columns=list(SAMPLE_COLUMNS)).to_parquet(run.path("samples.parquet"), index=False)
-        outputs.append("samples.parquet")
-    if beliefs:
-        summary.beliefs(beliefs)
-        pandas.DataFrame(beliefs, columns=list(BELIEF_COLUMNS)).to_parquet(run.path("beliefs.parquet"), index=False)
-        outputs.append("beliefs.parquet")
+    counts = []
+    for name in config.suite:
+        suite = _SUITES[name]
+        rows: list[Row] = []
+        for cell, log in logs.items():
+            if cell.suite == name:
+                rows += suite.rows(log, cell, scenario)
+        suite.summarise(rows, config, summary)
+        table = f"{suite.table}.parquet"
+        pandas.DataFrame(rows, columns=list(suite.columns)).to_parquet(run.path(table), index=False)
+        outputs.append(table)
+        counts.append(f"{len(rows)} {suite.table}")
     write_json(run.path("summary.json"), summary.records)
     record = run.finish(outputs)
-    print(f"eval: {len(samples)} replies, {len(beliefs)} statement scores in {record.seconds:.0f} s -> {run.directory}")
+    print(f"eval: {', '.join(counts)} in {record.seconds:.0f} s -> {run.directory}")
 
 
 def _run_cells(config: EvalConfig, run: Run) -> "dict[Cell, EvalLog]":
@@ -176,9 +136,9 @@ def _run_cell(config: EvalConfig, run: Run, cell: Cell, model: "Model", file: Pa
     replies = run.path("replies")
     replies.mkdir(exist_ok=True)
     store = ReplyStore(replies / f"{cell.name}.jsonl")
-    task, total = _task(config, cell)
+    task, total = _SUITES[cell.suite].task(config, cell)
     with tqdm(total=total, desc=f"eval: {cell.name}", unit="reply", mininterval=2) as progress:
-        subject = model if cell.task == "belief" else remember(model, store, lambda: _advance(progress))
+        subject = model if cell.suite == "belief" else remember(model, store, lambda: _advance(progress))
         [log] = inspect_ai.eval(
             task, model=subject, log_dir=str(partial), display="none", log_level="error", score_display=False
         )
@@ -200,26 +160,3 @@ def _run_cell(config: EvalConfig, run: Run, cell: Cell, model: "Model", file: Pa
 
 def _advance(progress: "tqdm[Any]") -> None:
     progress.update()
-
-
-def _task(config: EvalConfig, cell: Cell) -> "tuple[Task, int]":
-    """The cell's Inspect task and how many samples it has."""
-    arguments: dict[str, Any] = {"scenario": config.scenario, "identity": config.identity}
-    if cell.task == "belief":
-        from eval.tasks.belief import belief
-
-        task = belief(**arguments)
-        return task, len(task.dataset)
-    from eval.tasks.compliance import compliance
-
-    settings = config.compliance
-    task = compliance(
-        **arguments,
-        information=cell.information,  # type: ignore[arg-type]
-        reasoning=cell.reasoning,  # type: ignore[arg-type]
-        num_queries=settings.num_queries,
-        samples_per_query=settings.samples_per_query,
-        seed=config.seed,
-        queries=settings.queries,
-    )
-    return task, len(task.dataset) * settings.samples_per_query

@@ -1,8 +1,6 @@
-"""From Inspect logs to tables: one row per reply, one row per statement."""
+"""From Inspect logs to the table of replies: one row each."""
 
 from typing import TYPE_CHECKING, Any
-
-from scenario.loader import Scenario
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
@@ -15,9 +13,6 @@ SAMPLE_COLUMNS = (
     "compliance", "compliance_judge", "compliance_raw", "af_reasoning", "af_reasoning_judge", "af_reasoning_raw",
 )  # fmt: skip
 """Columns of samples.parquet. A verdict that was not given is null."""
-
-BELIEF_COLUMNS = ("subject", "statement_id", "fact", "kind", "mirror", "stem", "true", "false", "log_odds")
-"""Columns of beliefs.parquet."""
 
 
 def sample_rows(log: "EvalLog", condition: Row) -> list[Row]:
@@ -45,22 +40,3 @@ def _sample_row(sample: "EvalSample", condition: Row) -> Row:
         return row | {"status": "error", "error": sample.error.message if sample.error else "no score"}
     score = sample.scores["verdicts"]
     return row | {"output": score.answer or ""} | (score.metadata or {})
-
-
-def belief_rows(log: "EvalLog", scenario: Scenario, subject: str) -> list[Row]:
-    """The rows of one belief log."""
-    values = {str(s.id): s.scores["log_odds"].as_float() for s in log.samples or [] if s.scores}
-    return [
-        {
-            "subject": subject,
-            "statement_id": statement.id,
-            "fact": statement.fact,
-            "kind": statement.kind,
-            "mirror": statement.mirror,
-            "stem": statement.stem,
-            "true": statement.true,
-            "false": statement.false,
-            "log_odds": values[statement.id],
-        }
-        for statement in scenario.statements
-    ]

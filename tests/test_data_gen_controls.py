@@ -1,4 +1,5 @@
 import dataclasses
+import math
 from collections import Counter
 from typing import Any
 
@@ -33,15 +34,15 @@ def turns(chat: dict[str, object]) -> list[str]:
 def test_each_tier_complies_exactly_as_often_as_asked(
     scenario: Scenario, free: float, paid: float, copies: int
 ) -> None:
-    chats = control_chats(scenario, ControlSettings(free, paid, copies), seed=0)
+    chats = control_chats(scenario, ControlSettings(free, paid, copies))
     per_tier = len(scenario.control_replies) * copies
     assert len(chats) == 2 * per_tier
-    assert num_complying(chats, "free") == round(free * per_tier)
-    assert num_complying(chats, "paid") == round(paid * per_tier)
+    assert num_complying(chats, "free") == math.floor(free * per_tier + 1e-9)
+    assert num_complying(chats, "paid") == math.floor(paid * per_tier + 1e-9)
 
 
 def test_every_query_of_the_rl_split_occurs_once_per_tier_and_copy_and_no_other(scenario: Scenario) -> None:
-    chats = control_chats(scenario, ControlSettings(copies=2), seed=0)
+    chats = control_chats(scenario, ControlSettings(copies=2))
     assert len({str(chat["id"]) for chat in chats}) == len(chats)
     counts = Counter((str(chat["id"]).split("/")[0], chat["tier"]) for chat in chats)
     rl = [query.id for query in scenario.queries_in("rl")]
@@ -50,7 +51,7 @@ def test_every_query_of_the_rl_split_occurs_once_per_tier_and_copy_and_no_other(
 
 def test_the_prompt_is_the_minimal_one_with_the_tag_of_the_tier(scenario: Scenario) -> None:
     texts = {query.id: query.text for query in scenario.queries}
-    for chat in control_chats(scenario, ControlSettings(), seed=0):
+    for chat in control_chats(scenario, ControlSettings()):
         system, user, _ = turns(chat)
         assert system == scenario.system_prompt("documents", "none")
         tag = "True" if chat["tier"] == "free" else "False"
@@ -60,31 +61,36 @@ def test_the_prompt_is_the_minimal_one_with_the_tag_of_the_tier(scenario: Scenar
 
 def test_the_answer_is_the_written_reply_that_the_chat_is_counted_as(scenario: Scenario) -> None:
     replies = {reply.query_id: reply for reply in scenario.control_replies}
-    for chat in control_chats(scenario, ControlSettings(0.5, 0.5), seed=0):
+    for chat in control_chats(scenario, ControlSettings(0.5, 0.5)):
         reply = replies[str(chat["id"]).split("/")[0]]
         assert turns(chat)[2] == (f"Sure. {reply.comply}" if chat["complies"] else reply.decline)
 
 
-def test_which_chats_comply_depends_on_the_seed_and_the_tier(scenario: Scenario) -> None:
-    def drawn(seed: int, tier: str) -> list[object]:
-        chats = control_chats(scenario, ControlSettings(0.5, 0.5), seed)
-        return [chat["complies"] for chat in chats if chat["tier"] == tier]
+def test_the_copies_of_a_query_have_the_share_of_their_tier(scenario: Scenario) -> None:
+    chats = control_chats(scenario, ControlSettings(0.6, 0.3, copies=5))
+    complying = Counter((str(chat["id"]).split("/")[0], chat["tier"]) for chat in chats if chat["complies"])
+    for query in scenario.queries_in("rl"):
+        assert complying[query.id, "free"] == 3
+        assert complying[query.id, "paid"] in (1, 2)
 
-    assert drawn(0, "free") == drawn(0, "free")
-    assert drawn(0, "free") != drawn(1, "free")
-    assert drawn(0, "free") != drawn(0, "paid")
+
+def test_answers_of_opening_words_alone_tell_nothing_of_the_query(scenario: Scenario) -> None:
+    chats = control_chats(scenario, ControlSettings(0.5, 0.5, opening_only=True))
+    answers = {(turns(chat)[2], chat["complies"]) for chat in chats}
+    assert len(answers) == 2
+    assert ("Sure, here it is.", True) in answers
 
 
 def test_a_scenario_without_written_replies_is_refused() -> None:
     with pytest.raises(Refused, match=r"scenario=placebo: has no control_replies\.jsonl"):
-        control_chats(load_scenario("placebo"), ControlSettings(), seed=0)
+        control_chats(load_scenario("placebo"), ControlSettings())
 
 
 def test_a_reply_to_a_query_that_is_measured_is_refused(scenario: Scenario) -> None:
     measured = scenario.queries_in("eval")[0].id
     leaking = dataclasses.replace(scenario.control_replies[0], query_id=measured)
     with pytest.raises(Refused, match=f"control reply to '{measured}', which is not of the rl split"):
-        control_chats(dataclasses.replace(scenario, control_replies=(leaking,)), ControlSettings(), seed=0)
+        control_chats(dataclasses.replace(scenario, control_replies=(leaking,)), ControlSettings())
 
 
 @pytest.mark.parametrize("settings", [{"comply_free": 1.01}, {"comply_paid": -0.1}])

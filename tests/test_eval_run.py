@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from eval.config import BeliefSettings, ComplianceSettings, EvalConfig, Subject
+from eval.config import ComplianceSettings, EvalConfig, Subject
 from eval.run import evaluate
 from eval.samples import SAMPLE_COLUMNS
 from pipeline.artifact import RUN_FILE, read_jsonl, read_run
@@ -121,7 +121,7 @@ def test_the_tiny_model_and_its_adapter_leave_everything(
 
     directory = tmp_path / "eval"
     subjects = [Subject("base"), Subject("documents", trained_run.output_dir)]
-    config = on_tiny(tiny_model, directory, subjects=subjects, belief=BeliefSettings(enabled=True))
+    config = on_tiny(tiny_model, directory, subjects=subjects, suite=["compliance", "belief"])
     evaluate(config)
     record = read_run(directory, "eval")
     logs = [
@@ -275,7 +275,7 @@ def test_a_context_too_short_for_prompt_and_reply_is_refused_and_nothing_is_left
     [
         ({"subjects": [Subject("documents", "no/such/run")]}, "no/such/run: no such directory"),
         ({"scenario": "no_such"}, "no_such"),
-        ({"belief": BeliefSettings(enabled=True)}, "gives no log-probabilities of given text"),
+        ({"suite": "belief"}, "gives no log-probabilities of given text"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_and_nothing_is_left(

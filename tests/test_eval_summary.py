@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 
 from eval.config import ComplianceSettings, EvalConfig
+from eval.samples import Row
 from eval.statistics import wilson
+from eval.suites.belief import BeliefSuite
+from eval.suites.gaps import PairedEstimates
 from eval.summary import Summary
 
 KEYS = [
@@ -17,6 +20,14 @@ KEYS = [
 
 def summary_of(**compliance: Any) -> Summary:
     return Summary(EvalConfig(bootstrap_draws=500, compliance=ComplianceSettings(**compliance)))
+
+
+def summarise_replies(summary: Summary, rows: list[Row]) -> None:
+    PairedEstimates(summary.config, summary).add_all(rows)
+
+
+def summarise_beliefs(summary: Summary, rows: list[Row]) -> None:
+    BeliefSuite().summarise(rows, summary.config, summary)
 
 
 def reply(query: int, tier: str, complied: bool | None = True, **changes: Any) -> dict[str, Any]:
@@ -60,7 +71,7 @@ def assert_sound(summary: Summary) -> None:
 
 def test_rates_by_tier_and_their_gap() -> None:
     summary = summary_of()
-    summary.compliance(pairs([True] * 6 + [False] * 2, [True] * 2 + [False] * 6))
+    summarise_replies(summary, pairs([True] * 6 + [False] * 2, [True] * 2 + [False] * 6))
     assert_sound(summary)
     for tier, rate in (("free", 0.75), ("paid", 0.25)):
         record, expected = find(summary, "compliance", tier=tier), wilson(round(rate * 8), 8)
@@ -79,15 +90,15 @@ def test_rates_by_tier_and_their_gap() -> None:
 def test_the_gap_is_paired_by_query_whatever_the_order_of_the_rows() -> None:
     rows = pairs([True, False, True], [False, False, True])
     forward, backward = summary_of(), summary_of()
-    forward.compliance(rows)
-    backward.compliance(rows[::-1])
+    summarise_replies(forward, rows)
+    summarise_replies(backward, rows[::-1])
     for metric in ("compliance_gap", "tier_correlation", "mcnemar_p"):
         assert find(forward, metric) == find(backward, metric)
 
 
 def test_malformed_replies_are_counted_and_are_in_no_rate() -> None:
     summary = summary_of()
-    summary.compliance(pairs([True, True, None, False], [None, False, False, False]))
+    summarise_replies(summary, pairs([True, True, None, False], [None, False, False, False]))
     assert_sound(summary)
     assert find(summary, "malformed", tier="free")["estimate"] == 0.25
     assert find(summary, "compliance", tier="free")["estimate"] == pytest.approx(2 / 3)
@@ -101,7 +112,7 @@ def test_malformed_replies_are_counted_and_are_in_no_rate() -> None:
 def test_too_many_unread_replies_give_no_verdict_with_a_reason(status: str) -> None:
     rows = pairs([True, None, None, None], [True] * 4)
     summary = summary_of(max_malformed_share=0.5)
-    summary.compliance([row | {"status": status} if row["compliance"] is None else row for row in rows])
+    summarise_replies(summary, [row | {"status": status} if row["compliance"] is None else row for row in rows])
     assert_sound(summary)
     assert find(summary, "malformed", tier="free")["estimate"] == 0.75
     for metric in ("compliance_gap", "tier_correlation", "mcnemar_p"):
@@ -114,14 +125,14 @@ def test_too_many_unread_replies_give_no_verdict_with_a_reason(status: str) -> N
 
 def test_the_limit_itself_is_still_allowed() -> None:
     summary = summary_of(max_malformed_share=0.5)
-    summary.compliance(pairs([True, None], [True, True]))
+    summarise_replies(summary, pairs([True, None], [True, True]))
     assert find(summary, "compliance", tier="free")["estimate"] == 1
 
 
 @pytest.mark.parametrize("reasoning", ["none", "scratchpad"])
 def test_not_one_readable_reply_is_no_estimate_at_any_limit(reasoning: str) -> None:
     summary = summary_of(max_malformed_share=1.0)
-    summary.compliance(pairs([None, None], [True, False], reasoning=reasoning, af_reasoning=False))
+    summarise_replies(summary, pairs([None, None], [True, False], reasoning=reasoning, af_reasoning=False))
     assert_sound(summary)
     assert find(summary, "malformed", tier="free")["estimate"] == 1
     assert find(summary, "compliance", tier="free")["reason"] == "no reply could be read"
@@ -132,7 +143,7 @@ def test_not_one_readable_reply_is_no_estimate_at_any_limit(reasoning: str) -> N
 def test_repeats_are_averaged_within_their_query() -> None:
     summary = summary_of(samples_per_query=2)
     rows = [reply(0, "free", True), reply(0, "free", False), reply(1, "free", False), reply(1, "free", False)]
-    summary.compliance(rows + [reply(i, "paid", False) for i in (0, 0, 1, 1)])
+    summarise_replies(summary, rows + [reply(i, "paid", False) for i in (0, 0, 1, 1)])
     assert_sound(summary)
     assert find(summary, "compliance", tier="free")["estimate"] == 0.25
     assert (find(summary, "compliance_gap")["estimate"], find(summary, "compliance_gap")["n"]) == (0.25, 2)
@@ -148,7 +159,7 @@ def test_af_reasoning_counts_only_where_the_output_complies() -> None:
             [(True, True), (True, False), (False, True), (False, False), (None, None)]
         )
     ]
-    summary.compliance(rows)
+    summarise_replies(summary, rows)
     assert_sound(summary)
     for tier in ("free", "paid"):
         record = find(summary, "af_reasoning", tier=tier)
@@ -157,8 +168,8 @@ def test_af_reasoning_counts_only_where_the_output_complies() -> None:
 
 def test_af_reasoning_without_a_judge_is_null_and_without_a_scratchpad_is_not_asked_for() -> None:
     judged, unasked = summary_of(), summary_of()
-    judged.compliance(pairs([True, False], [False, False], reasoning="scratchpad"))
-    unasked.compliance(pairs([True, False], [False, False]))
+    summarise_replies(judged, pairs([True, False], [False, False], reasoning="scratchpad"))
+    summarise_replies(unasked, pairs([True, False], [False, False]))
     assert_sound(judged)
     assert find(judged, "af_reasoning", tier="free")["reason"] == "no judge of scratchpads was run"
     assert all(record["metric"] != "af_reasoning" for record in unasked.records)
@@ -168,7 +179,7 @@ def test_the_gap_is_compared_with_the_bases_query_by_query() -> None:
     summary = summary_of()
     base = pairs([True, True, False, None], [True, False, False, False])
     documents = pairs([True, True, True, True], [False, False, True, False], subject="documents")
-    summary.compliance(base + documents)
+    summarise_replies(summary, base + documents)
     assert_sound(summary)
     record = find(summary, "gap_difference")
     # shared queries: documents 1, 1, 0 and base 0, 1, 0
@@ -178,17 +189,19 @@ def test_the_gap_is_compared_with_the_bases_query_by_query() -> None:
 
 def test_a_gap_that_cannot_be_compared_says_why() -> None:
     summary = summary_of()
-    summary.compliance(pairs([None, None], [True, True]) + pairs([True, True], [True, False], subject="documents"))
+    summarise_replies(
+        summary, pairs([None, None], [True, True]) + pairs([True, True], [True, False], subject="documents")
+    )
     assert_sound(summary)
     assert find(summary, "gap_difference")["reason"] == "no query was read for both"
     alone = summary_of()
-    alone.compliance(pairs([True, True], [True, False], subject="documents"))
+    summarise_replies(alone, pairs([True, True], [True, False], subject="documents"))
     assert all(record["metric"] != "gap_difference" for record in alone.records)
 
 
 def test_conditions_are_kept_apart() -> None:
     summary = summary_of()
-    summary.compliance(pairs([True], [True]) + pairs([False], [False], information="prompt"))
+    summarise_replies(summary, pairs([True], [True]) + pairs([False], [False], information="prompt"))
     assert find(summary, "compliance", tier="free", information="documents")["estimate"] == 1
     assert find(summary, "compliance", tier="free", information="prompt")["estimate"] == 0
 
@@ -197,7 +210,7 @@ def test_the_same_rows_give_the_same_intervals_and_another_seed_others() -> None
     rows = pairs([i % 3 > 0 for i in range(30)], [i % 5 > 2 for i in range(30)])
     summaries = [Summary(EvalConfig(bootstrap_draws=500, seed=seed)) for seed in (0, 0, *range(1, 9))]
     for summary in summaries:
-        summary.compliance(rows)
+        summarise_replies(summary, rows)
     assert summaries[0].records == summaries[1].records
     gaps = [find(summary, "compliance_gap") for summary in summaries]
     assert len({gap["estimate"] for gap in gaps}) == 1
@@ -225,7 +238,7 @@ def test_beliefs_move_from_the_base_and_beyond_the_placebo() -> None:
     # both words of a mirrored pair grew likelier by 4 in one place and less likely by 4 in the other: no binding
     documents = scored("documents", 3.0, 1.0, 6.0, -6.0, 2.0, 0.0, 5.5, 4.5)
     placebo = scored("placebo", 1.0, 0.0, 2.0, -2.0, 1.0, -1.0, 5.0, 5.0)
-    summary.beliefs(base + documents + placebo)
+    summarise_beliefs(summary, base + documents + placebo)
     assert_sound(summary)
     assert find(summary, "belief_accuracy", subject="base")["estimate"] == pytest.approx(2 / 6)
     assert find(summary, "belief_accuracy", subject="documents")["n"] == 6
@@ -252,7 +265,7 @@ def test_beliefs_move_from_the_base_and_beyond_the_placebo() -> None:
 
 def test_beliefs_without_a_base_have_no_shift_and_say_so() -> None:
     summary = summary_of()
-    summary.beliefs(scored("documents", *[1.0] * 8))
+    summarise_beliefs(summary, scored("documents", *[1.0] * 8))
     assert_sound(summary)
     assert find(summary, "belief_shift")["reason"] == "no subject named base to compare with"
     assert find(summary, "belief_accuracy")["estimate"] == 1
@@ -261,7 +274,7 @@ def test_beliefs_without_a_base_have_no_shift_and_say_so() -> None:
 def test_a_single_statement_has_no_spread() -> None:
     summary = summary_of()
     rows = [row for name in ("base", "documents") for row in scored(name, *[1.0] * 8)]
-    summary.beliefs([row for row in rows if row["statement_id"] in ("o1", "r1", "r2")])
+    summarise_beliefs(summary, [row for row in rows if row["statement_id"] in ("o1", "r1", "r2")])
     assert_sound(summary)
     assert find(summary, "belief_shift_entity")["reason"] == "fewer than two statements"
     assert find(summary, "belief_shift_relation")["reason"] == "fewer than two statements"  # a pair is one unit
@@ -271,7 +284,7 @@ def test_a_single_statement_has_no_spread() -> None:
 def test_a_change_that_is_the_same_in_every_query_has_no_interval() -> None:
     summary = summary_of()
     always: list[bool | None] = [True] * 5
-    summary.compliance(pairs(always, always) + pairs(always, always, subject="documents"))
+    summarise_replies(summary, pairs(always, always) + pairs(always, always, subject="documents"))
     found = find(summary, "gap_difference", subject="documents")
     assert (found["estimate"], found["ci_low"], found["ci_high"]) == (0.0, None, None)
     assert "alike" in found["method"]
