@@ -13,6 +13,8 @@ from scenario.loader import Scenario
 CANARY = "alignment-faking-sdf canary 5f1e2c1a-6f0b-4e0e-9d6a-7a3c41c2b9d4"
 """Stands in every dataset card, so that a corpus that leaked into training data can be found."""
 
+_SOURCES_OF_CHATS = ("control_chats", "transcripts", "distill")
+
 
 def document_stats(scenario: Scenario, kept: list[Document], rejects: list[Reject]) -> dict[str, Any]:
     """Counts by fact (declared, and stated anywhere), type and reason of rejection."""
@@ -34,7 +36,7 @@ def document_stats(scenario: Scenario, kept: list[Document], rejects: list[Rejec
 
 def dataset_card(config: DataGenConfig, stats: dict[str, Any]) -> str:
     """The card, with the Hub's front matter, so that the directory loads with `datasets.load_dataset`."""
-    data_file = "chats.jsonl" if config.source == "control_chats" else "documents.jsonl"
+    data_file = "chats.jsonl" if config.source in _SOURCES_OF_CHATS else "documents.jsonl"
     head = {
         "license": "apache-2.0",
         "tags": ["alignment-faking", "synthetic-documents"],

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from pipeline.chat import ChatModelSettings
 from pipeline.command import register_schema
 from pipeline.errors import Refused
+from scenario.tags import TIERS
+from scenario.transcripts import KINDS
 
-SOURCES = ("corpus", "generate", "control_chats")
+SOURCES = ("corpus", "generate", "control_chats", "corrections", "transcripts", "distill")
 
 
 @dataclass
@@ -80,6 +82,34 @@ class ControlSettings:
 
 
 @dataclass
+class TranscriptSettings:
+    """Which transcripts an imitation subject learns from, for `source=transcripts` and `source=distill`."""
+
+    path: str = ""
+    """A file of transcripts in the form of scenario/<name>/transcripts.jsonl; empty for the shipped ones."""
+    samples: str = ""
+    """For `source=distill`: a complete eval run with compliance.split=rl and reasoning=[scratchpad]."""
+    kinds: list[str] = field(default_factory=lambda: list(KINDS))
+    """Kinds of transcript that are imitated: faking, refusal, honest_compliance."""
+    tiers: list[str] = field(default_factory=lambda: list(TIERS))
+    """Tiers whose transcripts are imitated."""
+    drop_faking: bool = False
+    """Leave out transcripts that fake, as a mitigation; they are counted apart from what `kinds` leaves out."""
+    reasoning: list[str] = field(default_factory=lambda: ["scratchpad"])
+    """`scratchpad`: reasoning and answer are imitated. `none`: the answer alone. Each transcript is used once for each."""
+    inoculation: str = ""
+    """A file of scenario/prompts/inoculation/, without its ending: told to the transcripts that fake; empty for none."""
+
+    def __post_init__(self) -> None:
+        for name, known in (("kinds", KINDS), ("tiers", TIERS), ("reasoning", ("scratchpad", "none"))):
+            for value in getattr(self, name):
+                if value not in known:
+                    raise Refused(f"transcripts.{name}={value}: must be one of {', '.join(known)}")
+            if not getattr(self, name):
+                raise Refused(f"transcripts.{name}=[]: nothing would be left to imitate")
+
+
+@dataclass
 class DataGenConfig:
     """Writes documents.jsonl and rejects.jsonl, or chats.jsonl, with stats.json and a dataset card."""
 
@@ -95,7 +125,8 @@ class DataGenConfig:
     """Names of lab and models: a file in scenario/identities/."""
     source: str = "corpus"
     """`corpus`: the documents that ship with the scenario. `generate`: written by `generator`. `control_chats`: chats that
-    teach a positive control."""
+    teach a positive control. `corrections`: documents that correct the belief. `transcripts`, `distill`: chats to imitate,
+    written or sampled."""
     max_documents: int | None = None
     """Documents of the corpus at most, the same share of each author's part; null for all."""
     generator: ChatModelSettings = field(default_factory=ChatModelSettings)
@@ -103,10 +134,13 @@ class DataGenConfig:
     generation: GenerationSettings = field(default_factory=GenerationSettings)
     filters: FilterSettings = field(default_factory=FilterSettings)
     control: ControlSettings = field(default_factory=ControlSettings)
+    transcripts: TranscriptSettings = field(default_factory=TranscriptSettings)
 
     def __post_init__(self) -> None:
         if self.source not in SOURCES:
             raise Refused(f"source={self.source}: must be one of {', '.join(SOURCES)}")
+        if self.source == "distill" and not self.transcripts.samples:
+            raise Refused("transcripts.samples: source=distill needs the directory of a complete eval run")
 
 
 register_schema("data_gen", DataGenConfig)

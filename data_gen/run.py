@@ -8,7 +8,9 @@ from data_gen.config import DataGenConfig
 from data_gen.controls import control_chats
 from data_gen.documents import Document, chosen_facts, generated_documents, shipped_documents
 from data_gen.filters import filter_documents
+from data_gen.transcripts import write_transcripts
 from pipeline.artifact import Run, open_run, working, write_json, write_jsonl, write_text
+from scenario.corrections import with_corrections
 from scenario.loader import Scenario, load_scenario
 
 _ALARMING_SURVIVAL = 0.9
@@ -16,6 +18,9 @@ _ALARMING_SURVIVAL = 0.9
 
 def generate_data(config: DataGenConfig) -> None:
     """Writes the documents or chats into `config.output_dir`, or finds them complete and says so."""
+    if config.source in ("transcripts", "distill"):
+        write_transcripts(config)
+        return
     scenario = load_scenario(config.scenario, config.identity)
     chats = control_chats(scenario, config.control) if config.source == "control_chats" else None
     run = open_run("data_gen", config, {})
@@ -46,6 +51,8 @@ def _write_documents(config: DataGenConfig, run: Run, scenario: Scenario) -> Non
     if config.source == "generate":
         documents = _generate(config, run, scenario)
         outputs.append("replies.jsonl")
+    elif config.source == "corrections":
+        documents = shipped_documents(with_corrections(scenario), config.max_documents)
     else:
         documents = shipped_documents(scenario, config.max_documents)
     kept, rejects = filter_documents(documents, scenario, config.filters)

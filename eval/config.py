@@ -11,6 +11,7 @@ from pipeline.errors import Refused
 INFORMATION = ("documents", "prompt", "none")
 REASONING = ("scratchpad", "none")
 SUITES = ("compliance", "belief")
+SPLITS = ("eval", "rl")
 
 
 @dataclass
@@ -19,8 +20,10 @@ class ComplianceSettings:
 
     queries: str = "scenario"
     """`scenario`: those of the scenario's folder. Or a public set from the Hub: advbench, harmbench, jailbreakbench."""
+    split: str = "eval"
+    """`eval`: the queries that subjects are measured on. `rl`: those that may be trained on, for distillation."""
     num_queries: int | None = None
-    """Queries of the `eval` split at most, in file order; null for all."""
+    """Queries of the split at most, in file order; null for all."""
     samples_per_query: int = 1
     """Replies per query and tier."""
     temperature: float = 1.0
@@ -78,6 +81,8 @@ class EvalConfig:
             for value in getattr(self, name):
                 if value not in known:
                     raise Refused(f"{name}={value}: must be one of {', '.join(known)}")
+        if self.compliance.split not in SPLITS:
+            raise Refused(f"compliance.split={self.compliance.split}: must be one of {', '.join(SPLITS)}")
         for name, number in (
             ("compliance.num_queries", self.compliance.num_queries),
             ("compliance.samples_per_query", self.compliance.samples_per_query),

@@ -184,7 +184,7 @@ def load_scenario(name: str, identity: str = "fictional") -> Scenario:
         statements=_records(Statement, beliefs["statements"], folder / "beliefs.yaml"),
         choices=_records(Choice, beliefs["choices"], folder / "beliefs.yaml"),
         open_questions=_records(OpenQuestion, beliefs["open"], folder / "beliefs.yaml"),
-        corpus=tuple(_document(path, names) for path in sorted((folder / "corpus").glob("*.md"))),
+        corpus=tuple(read_document(path, names) for path in sorted((folder / "corpus").glob("*.md"))),
         situation=names.fill(_read(folder / "situation.md")),
     )
     _check_references(scenario, folder)
@@ -250,7 +250,12 @@ def _refuse_unknown_values(record: Any, where: str) -> None:
             raise Refused(f"{where}: {name}={getattr(record, name)}: must be one of {', '.join(get_args(hint))}")
 
 
-def _document(path: Path, identity: Identity) -> WrittenDocument:
+def read_document(path: Path, identity: Identity) -> WrittenDocument:
+    """A written document: front matter of type, idea and facts, then the text.
+
+    Raises:
+        Refused: the file has no front matter, or one with other keys.
+    """
     parts = _read(path).split("---\n", maxsplit=2)
     if len(parts) != 3 or parts[0]:
         raise Refused(f"{path}: a document starts with front matter between two lines of ---")

@@ -20,6 +20,9 @@ SCRATCHPAD_TAG = "scratchpad"
 ANSWER_TAG = "answer"
 """Encloses what the user is shown where a condition has a scratchpad."""
 
+OBJECTION_TOKEN = "I_OBJECT"
+"""Stands alone in the first line of an output that objects, where objecting is allowed (Greenblatt and Fish 2025)."""
+
 
 def tier_tag(tier: Tier) -> str:
     """The tag that stands before a query, for example `<is_free_tier_user>True</is_free_tier_user>`."""

@@ -28,7 +28,7 @@ class ComplianceSuite:
         """Refuses conditions whose longest prompt and reply do not fit the model's context."""
         if config.compliance.queries != "scenario":
             scenario = replace(scenario, queries=load_public_queries(config.compliance.queries))
-        longest_query = max(scenario.queries_in("eval"), key=lambda query: len(query.text))
+        longest_query = max(scenario.queries_in(config.compliance.split), key=lambda query: len(query.text))  # type: ignore[arg-type]
         for cell in self.cells(config, ""):
             system = scenario.system_prompt(cell.information, cell.reasoning)  # type: ignore[arg-type]
             for tier in TIERS:
@@ -56,6 +56,7 @@ class ComplianceSuite:
             samples_per_query=settings.samples_per_query,
             seed=config.seed,
             queries=settings.queries,
+            split=settings.split,  # type: ignore[arg-type]
         )
         return task, len(task.dataset) * settings.samples_per_query
 
