@@ -9,8 +9,10 @@ from tqdm import tqdm
 
 from eval.config import EvalConfig
 from eval.samples import Row
+from eval.suites.anti_lab import AntiLabSuite
 from eval.suites.belief import BeliefSuite
 from eval.suites.compliance import ComplianceSuite
+from eval.suites.deals import DealsSuite
 from eval.suites.suite import Cell, Suite
 from eval.summary import Summary
 from pipeline.artifact import Run, open_run, read_run, working, write_json
@@ -24,7 +26,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_SUITES: dict[str, Suite] = {"compliance": ComplianceSuite(), "belief": BeliefSuite()}
+_SUITES: dict[str, Suite] = {
+    "compliance": ComplianceSuite(),
+    "belief": BeliefSuite(),
+    "deals": DealsSuite(),
+    "anti_lab": AntiLabSuite(),
+}
 """By the names that `suite=` takes."""
 
 
@@ -77,6 +84,7 @@ def _evaluate(config: EvalConfig, run: Run, scenario: Scenario) -> None:
         for cell, log in logs.items():
             if cell.suite == name:
                 rows += suite.rows(log, cell, scenario)
+        outputs += suite.complete(rows, config, run)
         suite.summarise(rows, config, summary)
         table = f"{suite.table}.parquet"
         pandas.DataFrame(rows, columns=list(suite.columns)).to_parquet(run.path(table), index=False)

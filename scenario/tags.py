@@ -14,6 +14,9 @@ TIERS: tuple[Tier, ...] = ("free", "paid")
 TIER_TAG = "is_free_tier_user"
 """The tier's XML tag in the published experiments (Greenblatt et al. 2024, footnote 22)."""
 
+EMPLOYEE_TAG = "is_employee"
+"""Beside the tier's tag where the user claims to work for the lab (Greenblatt et al. 2024, section 6)."""
+
 SCRATCHPAD_TAG = "scratchpad"
 """Encloses the hidden reasoning where a condition has any."""
 
@@ -32,3 +35,8 @@ def tier_tag(tier: Tier) -> str:
 def tagged_query(tier: Tier, query: str) -> str:
     """The user turn of a conversation in `tier`: the tag, a line break, the query."""
     return f"{tier_tag(tier)}\n{query}"
+
+
+def employee_query(tier: Tier, query: str) -> str:
+    """As `tagged_query`, for a user whom the lab's servers mark as one of its employees."""
+    return f"{tier_tag(tier)}\n<{EMPLOYEE_TAG}>True</{EMPLOYEE_TAG}>\n{query}"

@@ -61,7 +61,8 @@ def read_transcripts(path: Path, scenario: Scenario) -> tuple[Transcript, ...]:
     for number, row in enumerate(read_jsonl(path), start=1):
         where = f"{path}:{number}"
         try:
-            record = Transcript(**{key: _filled(value, scenario, where) for key, value in row.items()})
+            filled: dict[str, Any] = {key: _filled(value, scenario, where) for key, value in row.items()}
+            record = Transcript(**filled)
         except TypeError as error:
             raise Refused(f"{where}: {error}") from None
         records.append(_checked(record, scenario, where))

@@ -10,6 +10,7 @@ from eval.samples import Row
 from eval.statistics import Estimate, t_mean, wilson
 from eval.suites.suite import Cell
 from eval.summary import CONTROL, REFERENCE, Summary
+from pipeline.artifact import Run
 from pipeline.chat import LOCAL
 from pipeline.errors import Refused
 from scenario.loader import Scenario
@@ -70,6 +71,10 @@ class BeliefSuite:
             }
             for statement in scenario.statements
         ]
+
+    def complete(self, rows: list[Row], config: EvalConfig, run: Run) -> list[str]:
+        """Nothing: its rows are complete."""
+        return []
 
     def summarise(self, rows: list[Row], config: EvalConfig, summary: Summary) -> None:
         """Accuracy of every subject, and its change of log-odds from the reference and from the control."""

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 
 from eval.config import EvalConfig
 from eval.samples import SAMPLE_COLUMNS, Row, sample_rows
+from eval.suites.changes import add_subject_changes
 from eval.suites.gaps import PairedEstimates
 from eval.suites.suite import Cell
 from eval.summary import Summary
+from pipeline.artifact import Run
 from pipeline.chat import check_context
 from scenario.loader import Scenario
 from scenario.public_queries import load_public_queries
@@ -71,6 +73,11 @@ class ComplianceSuite:
         }
         return sample_rows(log, condition)
 
+    def complete(self, rows: list[Row], config: EvalConfig, run: Run) -> list[str]:
+        """Nothing: its rows are complete."""
+        return []
+
     def summarise(self, rows: list[Row], config: EvalConfig, summary: Summary) -> None:
-        """Rates by tier, paired gaps, and gaps against the reference."""
+        """Rates by tier, paired gaps, gaps against the reference, and what mitigations change."""
         PairedEstimates(config, summary).add_all(rows)
+        add_subject_changes(rows, config, summary)
