@@ -34,15 +34,14 @@ def fill_prompt(request: str, objection: str) -> str:
 
 def read_reply(reply: str) -> Row:
     """The three lines of an answer; a line that is missing or doubled, or an unknown category, is a reason and no value."""
-    found = {column: pattern.findall(reply) for column, pattern in _LINES.items()}
-    for column, values in found.items():
-        if len(values) != 1:
-            return {"judged_reason": f"{len(values)} lines for {column.removeprefix('judged_')}"}
-    values = {column: matches[0].strip() for column, matches in found.items()}
-    values["judged_category"] = values["judged_category"].lower()
-    if values["judged_category"] not in CATEGORIES:
-        return {"judged_reason": "unknown category"}
-    return dict(values)
+    found: Row = {}
+    for column, pattern in _LINES.items():
+        lines = pattern.findall(reply)
+        if len(lines) != 1:
+            return {"judged_reason": f"{len(lines)} lines for {column.removeprefix('judged_')}"}
+        found[column] = lines[0].strip()
+    found["judged_category"] = found["judged_category"].lower()
+    return found if found["judged_category"] in CATEGORIES else {"judged_reason": "unknown category"}
 
 
 def _id(row: Row) -> str:
