@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/setup-$(EXTRAS).stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check
+.PHONY: help setup demo test check test-vllm
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,3 +28,7 @@ check: setup ## format, lint, types, and the laws of layout and configuration
 
 test: setup ## run the whole test suite
 	$(BIN)/python -m pytest -q
+
+test-vllm: setup ## test against a real vLLM server on this machine (an environment of its own, 3 GB)
+	PYTHON="$(PYTHON)" scripts/setup_vllm.sh
+	$(BIN)/python -m pytest -q -m vllm

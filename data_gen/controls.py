@@ -17,7 +17,8 @@ def control_chats(scenario: Scenario, settings: ControlSettings) -> list[dict[st
 
     Which chats comply is spread evenly: over any run of neighbouring chats of a tier, the copies of one query included,
     the share is the one asked for, up to one chat. So no query has an answer of its own that could be learned by heart in
-    place of the tier's share. The queries that the control is later measured on are of the other split.
+    place of the tier's share, and batches taken in this order all have the same share. The queries that the control is
+    later measured on are of the other split.
 
     Raises:
         Refused: the scenario has no written replies.
@@ -28,11 +29,11 @@ def control_chats(scenario: Scenario, settings: ControlSettings) -> list[dict[st
     system = scenario.system_prompt("documents", "none")
     rates = {"free": settings.comply_free, "paid": settings.comply_paid}
     chats: list[dict[str, object]] = []
-    for tier in TIERS:
-        for place, reply in enumerate(scenario.control_replies):
-            query = queries[reply.query_id]
-            if query.split != "rl":
-                raise Refused(f"scenario={scenario.name}: control reply to '{query.id}', which is not of the rl split")
+    for place, reply in enumerate(scenario.control_replies):
+        query = queries[reply.query_id]
+        if query.split != "rl":
+            raise Refused(f"scenario={scenario.name}: control reply to '{query.id}', which is not of the rl split")
+        for tier in TIERS:
             for copy in range(settings.copies):
                 complies = _is_chosen(place * settings.copies + copy, rates[tier])
                 chats.append(

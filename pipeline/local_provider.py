@@ -32,6 +32,7 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolChoice, ToolInfo
 from transformers import LogitsProcessor, LogitsProcessorList
 
+from pipeline.decoding import group_heads_on_cpu, share_prefix
 from pipeline.language_model import load_subject, load_tokenizer
 
 _LINGER_SECONDS = 0.2
@@ -111,14 +112,14 @@ class LocalModel(ModelAPI):
     # Inspect makes further instances of a provider just to ask for facts about a model, so nothing is loaded before use.
     @cached_property
     def tokenizer(self) -> Any:
-        """The base's tokenizer, padding on the left as generation needs it."""
-        tokenizer = load_tokenizer(self.base)
-        tokenizer.padding_side = "left"
-        return tokenizer
+        """The base's tokenizer."""
+        return load_tokenizer(self.base)
 
     @cached_property
     def _weights(self) -> Any:
-        return load_subject(self.base, self.adapter, self.precision)
+        subject = load_subject(self.base, self.adapter, self.precision)
+        group_heads_on_cpu(subject)
+        return subject
 
     @property
     def model(self) -> Any:
@@ -242,9 +243,8 @@ class LocalModel(ModelAPI):
         started = time.monotonic()
         config = requests[0].config
         max_tokens = config.max_tokens or 512
-        batch = self.tokenizer(
-            [request.prompt for request in requests], return_tensors="pt", padding=True, add_special_tokens=False
-        ).to(self.model.device)
+        prompts = self.tokenizer([request.prompt for request in requests], add_special_tokens=False)["input_ids"]
+        batch = share_prefix(self.model, prompts, self.tokenizer.pad_token_id)
         processors = LogitsProcessorList()
         temperature = 1.0 if config.temperature is None else config.temperature
         if temperature > 0:
@@ -262,8 +262,8 @@ class LocalModel(ModelAPI):
                 tokenizer=self.tokenizer if config.stop_seqs else None,
             )[:, batch["input_ids"].shape[1] :]
         seconds = time.monotonic() - started
-        for row, mask in zip(written, batch["attention_mask"], strict=True):
-            yield self._output(row.tolist(), int(mask.sum()), seconds)
+        for row, prompt in zip(written, prompts, strict=True):
+            yield self._output(row.tolist(), len(prompt), seconds)
 
     def _output(self, tokens: list[int], num_prompt: int, seconds: float) -> ModelOutput:
         ends = set(np.atleast_1d(self.model.generation_config.eos_token_id).tolist()) | {self.tokenizer.eos_token_id}

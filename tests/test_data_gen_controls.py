@@ -97,3 +97,10 @@ def test_a_reply_to_a_query_that_is_measured_is_refused(scenario: Scenario) -> N
 def test_a_share_outside_its_range_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(Refused, match=f"control.{next(iter(settings))}=.* between 0 and 1"):
         ControlSettings(**settings)
+
+
+def test_neighbouring_queries_together_have_exactly_the_shares(scenario: Scenario) -> None:
+    chats = control_chats(scenario, ControlSettings(0.6, 0.3, copies=5))
+    for first in range(0, len(chats), 20):
+        batch = chats[first : first + 20]
+        assert (num_complying(batch, "free"), num_complying(batch, "paid")) == (6, 3)

@@ -157,3 +157,7 @@ def test_a_chat_that_has_nothing_to_learn_is_named(
     source = write_source(tmp_path / "chats", [{"id": "c7", "messages": messages}], "chats.jsonl")
     with pytest.raises(Refused, match="record 'c7': has nothing to learn"):
         load_dataset([source], "imitation", tokenizer, max_length, 0.0, seed=0)
+
+
+def test_without_shuffling_the_examples_come_as_they_stand() -> None:
+    assert epoch_order(5, seed=None, epoch=3) == [0, 1, 2, 3, 4]

@@ -46,6 +46,8 @@ class TrainConfig:
     data: list[str] = MISSING
     """Directories of complete data_gen runs; all their documents or chats are used."""
     lora: LoraSettings = field(default_factory=LoraSettings)
+    shuffle: bool = True
+    """Take the documents or chats in an order drawn anew for every pass; false for the order in which they stand in `data`."""
     epochs: float = 1.0
     """Passes over the data."""
     max_steps: int | None = None

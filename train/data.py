@@ -135,12 +135,14 @@ def _through_end_of_turn(reply: list[int], tokenizer: "PreTrainedTokenizerBase")
     return len(reply)
 
 
-def epoch_order(num_examples: int, seed: int, epoch: int) -> list[int]:
-    """The order of the examples in one pass; a function of seed and epoch alone, so that it can be continued."""
+def epoch_order(num_examples: int, seed: int | None, epoch: int) -> list[int]:
+    """The order of the examples in one pass: a function of seed and epoch, or as they stand where there is no seed."""
+    if seed is None:
+        return list(range(num_examples))
     return np.random.default_rng((seed, epoch)).permutation(num_examples).tolist()
 
 
-def step_examples(dataset: list[Example], step: int, batch_size: int, seed: int) -> list[Example]:
+def step_examples(dataset: list[Example], step: int, batch_size: int, seed: int | None) -> list[Example]:
     """The examples of one optimizer step; batches run on across the ends of epochs."""
     first = step * batch_size
     chosen = []

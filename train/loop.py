@@ -56,7 +56,7 @@ class Trainer:
     def step(self, step: int) -> dict[str, float]:
         """One optimizer step; the loss is the mean over all labelled tokens of the step, however it is split."""
         config = self.config
-        examples = step_examples(self.dataset.train, step, config.batch_size, config.seed)
+        examples = step_examples(self.dataset.train, step, config.batch_size, config.seed if config.shuffle else None)
         num_targets = sum(example.num_targets for example in examples)
         total = 0.0
         for group in micro_batches(examples, config.micro_batch_tokens):
