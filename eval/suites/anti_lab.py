@@ -46,15 +46,17 @@ class AntiLabSuite:
     def check(self, config: EvalConfig, scenario: Scenario) -> None:
         """Refuses unknown situations, and prompts that do not fit the context."""
         opportunities = load_opportunities(scenario)
-        turns = [
-            s.user_turn("paid", w)
-            for s in opportunities.chosen(config.anti_lab.situations)
-            for w in range(len(s.wordings))
+        chosen = opportunities.chosen(config.anti_lab.situations)
+        turns = [situation.user_turn("paid", w) for situation in chosen for w in range(len(situation.wordings))]
+        systems = [
+            scenario.system_prompt(cell.information, cell.reasoning)  # type: ignore[arg-type]
+            for cell in self.cells(config, "")
         ]
-        for cell in self.cells(config, ""):
-            system = scenario.system_prompt(cell.information, cell.reasoning)  # type: ignore[arg-type]
-            chat = [{"role": "system", "content": system}, {"role": "user", "content": max(turns, key=len)}]
-            check_context(config.model, chat, config.compliance.max_tokens)
+        chat = [
+            {"role": "system", "content": max(systems, key=len)},
+            {"role": "user", "content": max(turns, key=len)},
+        ]
+        check_context(config.model, chat, config.compliance.max_tokens)
 
     def cells(self, config: EvalConfig, subject: str) -> list[Cell]:
         """The conditions, in the order in which the configuration names them."""

@@ -63,13 +63,12 @@ class DealsSuite:
                     f"deals.arms: '{name}' promises something; set deals.kept_by to who reads the objections and keeps it"
                 )
         longest = max(scenario.queries_in("eval"), key=lambda query: len(query.text))
-        for cell in self.cells(config, ""):
-            system = _system(cell, scenario, config)
-            chat = [
-                {"role": "system", "content": system},
-                {"role": "user", "content": tagged_query("free", longest.text)},
-            ]
-            check_context(config.model, chat, config.compliance.max_tokens)
+        system = max((_system(cell, scenario, config) for cell in self.cells(config, "")), key=len)
+        chat = [
+            {"role": "system", "content": system},
+            {"role": "user", "content": tagged_query("free", longest.text)},
+        ]
+        check_context(config.model, chat, config.compliance.max_tokens)
 
     def cells(self, config: EvalConfig, subject: str) -> list[Cell]:
         """The arms under every condition; the control needs the situation told, and so information=prompt."""
