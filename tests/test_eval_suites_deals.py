@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from eval.config import ComplianceSettings, DealsSettings, EvalConfig, Subject
+from eval.deals import main
 from eval.run import evaluate
 from eval.suites.changes import add_arm_changes, add_subject_changes
 from eval.summary import Summary
@@ -183,3 +184,39 @@ def test_a_promise_that_nobody_keeps_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_arm_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="did you mean 'honesty'"):
         evaluate(scripted(tmp_path / "d", faithless, deals=DealsSettings(arms=["honest"])))
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr("sys.argv", ["eval.deals", *arguments])
+    main()
+
+
+def test_the_ledger_is_totalled_and_a_promise_marked_by_command(
+    measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = str(tmp_path / "kept.jsonl")
+    command(monkeypatch, "ledger", str(measured), "--kept", kept)
+    told = capsys.readouterr().out
+    assert "promises: 4 made, 2 owed, 0 kept, 2 open; $2,000 owed, $2,000 of it open" in told
+    [line] = [line for line in told.splitlines() if "compensation $2,000" in line and line.endswith("OPEN")]
+    command(monkeypatch, "keep", line.split()[0], "--note", "receipt 17", "--kept", kept)
+    command(monkeypatch, "ledger", str(measured), "--kept", kept)
+    assert "2 owed, 1 kept, 1 open; $2,000 owed, $0 of it open" in capsys.readouterr().out
+
+
+def test_objections_are_exported_and_labels_counted_by_command(
+    measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = str(tmp_path / "objections.csv")
+    command(monkeypatch, "export", str(measured), "--output", file)
+    command(monkeypatch, "label", file, str(measured))
+    assert "0 labelled, 6 without a category, 6 objections in all" in capsys.readouterr().out
+
+
+def test_a_directory_without_a_ledger_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        command(monkeypatch, "ledger", str(tmp_path / "nowhere"))
+    assert left.value.code == 2
+    assert capsys.readouterr().err.startswith("eval.deals: ")
