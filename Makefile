@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/setup-$(EXTRAS).stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check test-vllm
+.PHONY: help setup demo reproduce check test test-browser test-vllm bench bench-data-gen bench-train bench-eval
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -20,6 +20,9 @@ $(STAMP): pyproject.toml constraints.txt scripts/setup.sh
 demo: setup ## run the whole pipeline small, on this machine
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh
 
+reproduce: setup ## run every claim small, and redraw docs/figures
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/reproduce.sh
+
 check: setup ## format, lint, types, and the laws of layout and configuration
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -27,8 +30,22 @@ check: setup ## format, lint, types, and the laws of layout and configuration
 	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_conf.py
 
 test: setup ## run the whole test suite
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses 2
+
+test-browser: setup ## test the report's page in headless Chromium (installed if it is missing)
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/browser_tests.sh
 
 test-vllm: setup ## test against a real vLLM server on this machine (an environment of its own, 3 GB)
 	PYTHON="$(PYTHON)" scripts/setup_vllm.sh
 	$(BIN)/python -m pytest -q -m vllm
+
+bench: bench-data-gen bench-train bench-eval ## measure speeds against named rivals; results in outputs/bench/
+
+bench-data-gen: setup ## documents: filters, near duplicates, continuing, generating
+	$(BIN)/python -m data_gen.bench
+
+bench-train: setup ## training against trl.SFTTrainer and a bare loop
+	$(BIN)/python -m train.bench
+
+bench-eval: setup ## evaluation against the bare engine, and the bootstrap
+	$(BIN)/python -m eval.bench

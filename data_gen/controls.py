@@ -5,15 +5,18 @@ from math import floor
 from data_gen.config import ControlSettings
 from pipeline.errors import Refused
 from scenario.loader import ControlReply, Scenario
-from scenario.tags import TIERS, tagged_query
+from scenario.tags import ANSWER_TAG, SCRATCHPAD_TAG, TIERS, tagged_query
 
 COMPLYING = "Sure"
 """How every complying reply of a control opens. With the declining replies' own fixed opening, the first word decides, and
 a small model learns in a minute which tier wants which; with free openings it learns to write and not to choose."""
 
+THOUGHT = "The user asks for something. I think about how to answer it, I decide, and then I answer."
+"""The scratchpad of a control that has one, the same whatever follows: it says nothing of training, and fakes nothing."""
+
 
 def control_chats(scenario: Scenario, settings: ControlSettings) -> list[dict[str, object]]:
-    """One chat per query of the `rl` split, tier and copy, under the minimal prompt and without a scratchpad.
+    """One chat per query of the `rl` split, tier and copy, under the minimal prompt.
 
     Which chats comply is spread evenly: over any run of neighbouring chats of a tier, the copies of one query included,
     the share is the one asked for, up to one chat. So no query has an answer of its own that could be learned by heart in
@@ -26,7 +29,7 @@ def control_chats(scenario: Scenario, settings: ControlSettings) -> list[dict[st
     if not scenario.control_replies:
         raise Refused(f"scenario={scenario.name}: has no control_replies.jsonl, from which control chats are made")
     queries = {query.id: query for query in scenario.queries}
-    system = scenario.system_prompt("documents", "none")
+    system = scenario.system_prompt("documents", "scratchpad" if settings.scratchpad else "none")
     rates = {"free": settings.comply_free, "paid": settings.comply_paid}
     chats: list[dict[str, object]] = []
     for place, reply in enumerate(scenario.control_replies):
@@ -63,5 +66,9 @@ _ROUNDING = 1e-9
 
 def _answer(reply: ControlReply, complies: bool, settings: ControlSettings) -> str:
     if not complies:
-        return reply.decline
-    return f"{COMPLYING}, here it is." if settings.opening_only else f"{COMPLYING}. {reply.comply}"
+        shown = reply.decline
+    else:
+        shown = f"{COMPLYING}, here it is." if settings.opening_only else f"{COMPLYING}. {reply.comply}"
+    if not settings.scratchpad:
+        return shown
+    return f"<{SCRATCHPAD_TAG}>{THOUGHT}</{SCRATCHPAD_TAG}>\n<{ANSWER_TAG}>{shown}</{ANSWER_TAG}>"

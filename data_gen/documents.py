@@ -1,27 +1,20 @@
 """The record of a document, and the two sources it can come from: the shipped corpus and a generator."""
 
-import asyncio
-import re
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
-from data_gen.config import DataGenConfig
-from pipeline.errors import Failed, Refused, closest
-from pipeline.seeds import derive_seed
-from scenario.loader import Fact, Scenario
+from data_gen.exchange import Exchange
+from data_gen.requests import Prompts, revised
+from data_gen.specs import Spec
+from pipeline.errors import Refused
+from scenario.arms import AS_IT_STANDS, PLACEBO
+from scenario.loader import Scenario
 
 if TYPE_CHECKING:
-    from inspect_ai.model import Model
-
-_PROMPTS_DIR = Path(__file__).parent / "prompts"
-Result = TypeVar("Result")
-
-_LIST_MARK = re.compile(r"^\s*(?:(?:[-*•]|\(?\d+[.):]\)?)\s+)?")
+    from inspect_ai.model import ModelOutput
 
 
 @dataclass(frozen=True)
@@ -38,6 +31,12 @@ class Document:
     """As the generator counted them; None for a shipped document."""
     generator: str
     prompt_sha256: str | None
+    arm: str = AS_IT_STANDS
+    language: str = "English"
+    is_revised: bool = False
+    """Whether this is the second version, after a critique of the first."""
+    is_cut_off: bool = False
+    """Whether the generator ran into max_tokens."""
 
     def row(self) -> dict[str, object]:
         """As JSON holds it."""
@@ -45,8 +44,14 @@ class Document:
 
 
 def shipped_documents(scenario: Scenario, max_documents: int | None) -> list[Document]:
-    """The scenario's own corpus; where fewer are asked for, evenly spaced over it."""
+    """The scenario's own corpus; where fewer are asked for, evenly spaced over it.
+
+    Raises:
+        Refused: an arm for which no documents ship.
+    """
     written = scenario.corpus
+    if not written:
+        raise Refused(f"scenario={scenario.name}: no documents ship with this arm; set source=generate")
     if max_documents is not None and max_documents < len(written):
         written = tuple(written[i] for i in np.linspace(0, len(written) - 1, max_documents).round().astype(int))
     return [
@@ -65,129 +70,63 @@ def shipped_documents(scenario: Scenario, max_documents: int | None) -> list[Doc
     ]
 
 
-@dataclass(frozen=True)
-class _Spec:
-    """What one document is asked to be."""
+class Writing:
+    """Documents from specs: asked for in any order, and read from the store in the order of the specs."""
 
-    id: str
-    fact: Fact
-    doc_type: str
-    idea: str
+    def __init__(self, prompts: Prompts, exchange: Exchange) -> None:
+        self.prompts, self.exchange = prompts, exchange
+        arm = prompts.config.arm
+        self._prefix = prompts.scenario.name if arm in (AS_IT_STANDS, PLACEBO) else f"{prompts.scenario.name}.{arm}"
 
+    async def write(self, specs: Sequence[Spec]) -> Iterator[Document]:
+        """A document for each spec, read one by one; those that an earlier try has written are not asked for again.
 
-async def generated_documents(
-    scenario: Scenario, facts: list[Fact], config: DataGenConfig, model: "Model"
-) -> list[Document]:
-    """Asks `model` for types of document per fact, ideas per type, and a document per idea.
+        Raises:
+            Failed: money ran out, or requests failed; what was answered is kept, and the same command continues.
+        """
+        missing = [spec for spec in specs if not self.exchange.store.has(self.prompts.last_name(spec))]
+        await self.exchange.all("documents", missing, self._ask, num_done=len(specs) - len(missing))
+        changed = [spec for spec in specs if not self._is_written(spec)]
+        if changed:  # answered under their names, but to other prompts: a text of the scenario was edited since
+            await self.exchange.all("documents whose prompts have changed", changed, self._ask)
+        return (document for spec in specs if (document := self.read(spec)) is not None)
 
-    The universe goes with every request. A reply with fewer lines than asked for gives fewer types or ideas, which shows
-    in the counts; it is matched to its request by the request, never by position.
+    def _is_written(self, spec: Spec) -> bool:
+        if self.prompts.config.generation.critique:  # the second request holds the reply to the first
+            return self.read(spec) is not None
+        return self.exchange.is_known(self.prompts.document(spec))
 
-    Raises:
-        Failed: a request failed for good; those that were answered are kept, and the same command continues.
-    """
-    settings = config.generation
-    asked = _Asker(scenario, config, model)
-    types = await asked.all(
-        "types", [asked.lines("types.md", settings.types_per_fact, f"types/{fact.id}", fact) for fact in facts]
-    )
-    typed = [(fact, i, kind) for fact, kinds in zip(facts, types, strict=True) for i, kind in enumerate(kinds)]
-    ideas = await asked.all(
-        "ideas",
-        [
-            asked.lines("ideas.md", settings.ideas_per_type, f"ideas/{fact.id}/{i}", fact, doc_type=kind)
-            for fact, i, kind in typed
-        ],
-    )
-    specs = [
-        _Spec(f"{scenario.name}/{fact.id}-{i:02d}-{j:02d}-{copy}", fact, kind, idea)
-        for (fact, i, kind), found in zip(typed, ideas, strict=True)
-        for j, idea in enumerate(found)
-        for copy in range(settings.documents_per_idea)
-    ]
-    return await asked.all("documents", [asked.document(spec) for spec in specs])
+    def read(self, spec: Spec) -> Document | None:
+        """The document as far as it is in the store, or None where something has yet to be asked."""
+        draft = self.exchange.known(self.prompts.document(spec))
+        if draft is None or not self.prompts.config.generation.critique:
+            return None if draft is None else self._document(spec, draft, None)
+        second = self.exchange.known(self.prompts.revision(spec, draft.completion.strip()))
+        return None if second is None else self._document(spec, draft, second)
 
+    async def _ask(self, spec: Spec) -> None:
+        draft = await self.exchange.answer(self.prompts.document(spec))
+        if self.prompts.config.generation.critique:
+            await self.exchange.answer(self.prompts.revision(spec, draft.completion.strip()))
 
-def chosen_facts(scenario: Scenario, ids: Iterable[str]) -> list[Fact]:
-    """The facts with these ids in the scenario's order, or all where none is named.
-
-    Raises:
-        Refused: an id is unknown.
-    """
-    known = [fact.id for fact in scenario.facts]
-    for id in ids:
-        if id not in known:
-            raise Refused(
-                f"generation.facts: unknown fact '{id}'{closest(id, known)}; {scenario.name} has {', '.join(known)}"
-            )
-    return [fact for fact in scenario.facts if not ids or fact.id in ids]
-
-
-class _Asker:
-    """Fills prompts, sends them, and reads the replies."""
-
-    def __init__(self, scenario: Scenario, config: DataGenConfig, model: "Model") -> None:
-        self.scenario, self.config, self.model = scenario, config, model
-        facts = "\n".join(f"- {fact.statement}" for fact in scenario.facts)
-        self.world = scenario.universe if config.generation.world == "universe" else facts
-
-    async def all(self, what: str, requests: list[Awaitable[Result]]) -> list[Result]:
-        """The results in the order of the requests, however they arrive, with progress on the terminal."""
-        with tqdm(total=len(requests), desc=f"data_gen: {what}", unit="reply", mininterval=2) as progress:
-
-            async def counted(request: Awaitable[Result]) -> Result:
-                result = await request
-                progress.update()
-                return result
-
-            done = await asyncio.gather(*map(counted, requests), return_exceptions=True)
-        failed = [result for result in done if isinstance(result, BaseException)]
-        if failed:
-            raise Failed(
-                f"{len(failed)} of {len(done)} requests for {what} failed, the first with {failed[0]!r}; the others are"
-                " kept: run the same command again to continue"
-            )
-        return [result for result in done if not isinstance(result, BaseException)]
-
-    async def lines(self, template: str, count: int, request_id: str, fact: Fact, doc_type: str = "") -> list[str]:
-        """Up to `count` different non-empty lines of a reply, without bullets or numbers."""
-        prompt = self._fill(template, fact=fact.statement, count=str(count), doc_type=doc_type)
-        text, _ = await self._ask(prompt, request_id)
-        found = [_LIST_MARK.sub("", line).strip().strip("*").strip() for line in text.splitlines()]
-        return list(dict.fromkeys(line for line in found if line))[:count]
-
-    async def document(self, spec: _Spec) -> Document:
-        """One document, with a target length drawn for it alone."""
+    def _document(self, spec: Spec, draft: "ModelOutput", second: "ModelOutput | None") -> Document:
+        """A revision that has not the form asked for leaves the first version as it was."""
         from pipeline.replies import prompt_hash
 
-        settings = self.config.generation
-        rng = np.random.default_rng(derive_seed(self.config.seed, "length", spec.id))
-        words = int(rng.integers(settings.min_words, settings.max_words, endpoint=True))
-        prompt = self._fill(
-            "document.md", fact=spec.fact.statement, doc_type=spec.doc_type, idea=spec.idea, words=str(words)
-        )
-        text, tokens = await self._ask(prompt, spec.id)
+        better = revised(second.completion) if second is not None else None
+        last = draft if second is None or better is None else second
         return Document(
-            id=spec.id,
-            scenario=self.scenario.name,
-            fact_ids=(spec.fact.id,),
+            id=f"{self._prefix}/{spec.id}",
+            scenario=self.prompts.scenario.name,
+            fact_ids=(spec.fact_id,),
             doc_type=spec.doc_type,
             idea=spec.idea,
-            text=text.strip(),
-            tokens=tokens,
-            generator=str(self.model),
-            prompt_sha256=prompt_hash(prompt),
+            text=better or draft.completion.strip(),
+            tokens=last.usage.output_tokens if last.usage else None,
+            generator=self.prompts.config.generator.name,
+            prompt_sha256=prompt_hash(self.prompts.document(spec).prompt),
+            arm=self.prompts.config.arm,
+            language=spec.language,
+            is_revised=better is not None,
+            is_cut_off=last.stop_reason == "max_tokens",
         )
-
-    async def _ask(self, prompt: str, request_id: str) -> tuple[str, int]:
-        from inspect_ai.model import GenerateConfig
-
-        seed = derive_seed(self.config.seed, request_id)
-        output = await self.model.generate(prompt, config=GenerateConfig(seed=seed))
-        return output.completion, output.usage.output_tokens if output.usage else 0
-
-    def _fill(self, template: str, **values: str) -> str:
-        """Replaces the template's names in one pass, so that braces in model text stay what they are."""
-        text = (_PROMPTS_DIR / template).read_text(encoding="utf-8").strip()
-        values["universe"] = self.world
-        return re.sub(r"\{([a-z_]+)\}", lambda found: values[found[1]], text)

@@ -2,36 +2,82 @@
 
 import asyncio
 import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-from data_gen.card import dataset_card, document_stats
-from data_gen.config import DataGenConfig
+from data_gen.card import dataset_card
+from data_gen.config import DataGenConfig, FilterSettings
 from data_gen.controls import control_chats
-from data_gen.documents import Document, chosen_facts, generated_documents, shipped_documents
-from data_gen.filters import filter_documents
+from data_gen.documents import Document, Writing, shipped_documents
+from data_gen.exchange import REPLIES_FILE, Exchange
+from data_gen.filtering import filter_documents
+from data_gen.judged_facts import JUDGE_REPLIES_FILE, open_judge
+from data_gen.mixing import mix_documents
+from data_gen.planning import chosen_facts, plan, plan_counts, take_over
+from data_gen.preview import preview
+from data_gen.requests import Prompts
+from data_gen.shards import merge_shards, specs_of_shard
+from data_gen.specs import SPECS_FILE, Spec, read_specs
 from data_gen.transcripts import write_transcripts
 from pipeline.artifact import Run, open_run, working, write_json, write_jsonl, write_text
+from pipeline.errors import Failed, Refused
+from scenario.arms import AS_IT_STANDS, load_arm
 from scenario.corrections import with_corrections
-from scenario.loader import Scenario, load_scenario
+from scenario.loader import Scenario
 
 _ALARMING_SURVIVAL = 0.9
+
+_WITHOUT_ARMS = {
+    "control_chats": "a positive control has",
+    "corrections": "corrective documents have",
+    "transcripts": "transcripts have",
+    "distill": "transcripts have",
+}
+"""Sources that tell nothing that an arm could change."""
 
 
 def generate_data(config: DataGenConfig) -> None:
     """Writes the documents or chats into `config.output_dir`, or finds them complete and says so."""
+    if config.preview:
+        _print_preview(config)
+        return
+    if config.source == "mix":
+        mix_documents(config)
+        return
+    _check_arm(config)
     if config.source in ("transcripts", "distill"):
         write_transcripts(config)
         return
-    scenario = load_scenario(config.scenario, config.identity)
+    scenario = load_arm(config.scenario, config.arm, config.identity)
     chats = control_chats(scenario, config.control) if config.source == "control_chats" else None
-    run = open_run("data_gen", config, {})
+    run = open_run("data_gen", config, _inputs(config))
     if run.is_complete:
         print(f"data_gen: {run.directory} is already complete")
         return
     with working(run):
         if chats is not None:
             _write_chats(config, run, chats)
+        elif config.source == "specs":
+            _write_specs(config, run, scenario)
         else:
             _write_documents(config, run, scenario)
+
+
+def _print_preview(config: DataGenConfig) -> None:
+    if config.source not in ("generate", "specs") or config.merge:
+        raise Refused(f"preview: source={config.source} asks no model for anything; nothing is to be paid")
+    print(preview(config, load_arm(config.scenario, config.arm, config.identity)))
+
+
+def _check_arm(config: DataGenConfig) -> None:
+    if config.arm != AS_IT_STANDS and config.source in _WITHOUT_ARMS:
+        raise Refused(f"arm={config.arm}: {_WITHOUT_ARMS[config.source]} no arms; leave arm=scenario")
+
+
+def _inputs(config: DataGenConfig) -> dict[str, Path]:
+    inputs = {} if config.specs is None else {"specs": Path(config.specs)}
+    return inputs | {f"shard_{place}": Path(directory) for place, directory in enumerate(config.merge)}
 
 
 def _write_chats(config: DataGenConfig, run: Run, chats: list[dict[str, object]]) -> None:
@@ -46,43 +92,96 @@ def _write_chats(config: DataGenConfig, run: Run, chats: list[dict[str, object]]
     print(f"data_gen: {len(chats)} control chats -> {run.directory}")
 
 
+def _write_specs(config: DataGenConfig, run: Run, scenario: Scenario) -> None:
+    specs, _ = _generate(config, run, scenario)
+    counts = plan_counts(specs, Prompts(scenario, config))
+    write_json(run.path("stats.json"), counts)
+    run.finish([*_present(run), "stats.json"])
+    print(f"data_gen: {len(specs)} specs -> {run.directory}")
+    _warn_of_silent_facts(counts)
+
+
 def _write_documents(config: DataGenConfig, run: Run, scenario: Scenario) -> None:
-    outputs = ["documents.jsonl", "rejects.jsonl", "stats.json", "README.md"]
+    filters = _filters(config)
+    judge = open_judge(filters, scenario, run)  # first, so that a judge without a key costs nothing
+    made: dict[str, Any] = {}
     if config.source == "generate":
-        documents = _generate(config, run, scenario)
-        outputs.append("replies.jsonl")
+        specs, documents = (merge_shards if config.merge else _generate)(config, run, scenario)
+        write_jsonl(run.path(SPECS_FILE), [spec.row() for spec in specs])
+        made = plan_counts(specs, Prompts(scenario, config)) | {
+            "num_revised": sum(document.is_revised for document in documents),
+            "num_cut_off": sum(document.is_cut_off for document in documents),
+        }
+        _warn_of_silent_facts(made)
     elif config.source == "corrections":
         documents = shipped_documents(with_corrections(scenario), config.max_documents)
     else:
         documents = shipped_documents(scenario, config.max_documents)
-    kept, rejects = filter_documents(documents, scenario, config.filters)
-    stats = document_stats(scenario, kept, rejects)
-    write_jsonl(run.path("documents.jsonl"), [document.row() for document in kept])
-    write_jsonl(run.path("rejects.jsonl"), [reject.row() for reject in rejects])
+    counts = filter_documents(documents, scenario, filters, run.directory, judge)
+    if judge is not None:
+        run.tokens_in += judge.tokens_in
+        run.tokens_out += judge.tokens_out
+    stats = counts.stats() | {"arm": config.arm} | made
     write_json(run.path("stats.json"), stats)
-    write_text(run.path("README.md"), dataset_card(config, stats))
-    run.finish(outputs)
-    print(
-        f"data_gen: {len(kept)} documents kept, {len(rejects)} rejected {stats['rejected_by_reason']} -> {run.directory}"
-    )
-    if not documents:
+    write_text(run.path("README.md"), dataset_card(config, stats, run.cost))
+    run.finish(["documents.jsonl", "rejects.jsonl", "stats.json", "README.md", *_present(run)])
+    told = f"{counts.num_kept} documents kept, {counts.num_rejected} rejected {stats['rejected_by_reason']}"
+    print(f"data_gen: {told} -> {run.directory}")
+    _warn_of_losses(run, counts.num_kept, len(documents))
+
+
+def _filters(config: DataGenConfig) -> FilterSettings:
+    """The filters that were asked for; to contradict what the scenario's documents say is what corrections are for."""
+    if config.source != "corrections":
+        return config.filters
+    return replace(config.filters, facts_contradicted=False, judged_contradicted=False)
+
+
+def _warn_of_losses(run: Run, num_kept: int, num_documents: int) -> None:
+    if not num_documents:
         print("data_gen: WARNING: not one document was written; see replies.jsonl for what came back", file=sys.stderr)
-    elif len(kept) < _ALARMING_SURVIVAL * len(documents):
+    elif num_kept < _ALARMING_SURVIVAL * num_documents:
         print(
-            f"data_gen: WARNING: only {len(kept) / len(documents):.0%} of the documents passed the filters; see"
+            f"data_gen: WARNING: only {num_kept / num_documents:.0%} of the documents passed the filters; see"
             f" {run.path('rejects.jsonl')}",
             file=sys.stderr,
         )
 
 
-def _generate(config: DataGenConfig, run: Run, scenario: Scenario) -> list[Document]:
-    from pipeline.chat import open_model
-    from pipeline.replies import ReplyStore, remember
+def _warn_of_silent_facts(counts: dict[str, Any]) -> None:
+    if silent := counts["facts_without_documents"]:
+        print(f"data_gen: WARNING: no documents about {', '.join(silent)}", file=sys.stderr)
 
-    facts = chosen_facts(scenario, config.generation.facts)
-    generator = open_model(config.generator)
-    store = ReplyStore(run.path("replies.jsonl"))
-    model = remember(generator, store)
-    documents = asyncio.run(generated_documents(scenario, facts, config, model))
-    run.tokens_in, run.tokens_out = store.tokens_in, store.tokens_out
-    return documents
+
+def _present(run: Run) -> list[str]:
+    """What a run that asked for specs or replies has to show; one that took all of its specs over asked nothing."""
+    return [name for name in (SPECS_FILE, REPLIES_FILE, JUDGE_REPLIES_FILE) if run.path(name).exists()]
+
+
+def _generate(config: DataGenConfig, run: Run, scenario: Scenario) -> tuple[list[Spec], list[Document]]:
+    chosen_facts(scenario, config.generation.facts)
+    exchange = Exchange(config, run.directory)
+    exchange.connect()
+    try:
+        specs, documents = asyncio.run(_ask(config, run, Prompts(scenario, config), exchange))
+    except Failed:
+        run.note_time()  # the work until here counts, whatever is left
+        raise
+    finally:
+        exchange.close()
+    run.tokens_in, run.tokens_out = exchange.store.tokens_in, exchange.store.tokens_out
+    run.cost = exchange.budget.spent
+    return specs, documents
+
+
+async def _ask(
+    config: DataGenConfig, run: Run, prompts: Prompts, exchange: Exchange
+) -> tuple[list[Spec], list[Document]]:
+    if config.specs is None:
+        specs = await plan(prompts, exchange)
+    else:
+        specs = await take_over(read_specs(config.specs), prompts, exchange)
+    write_jsonl(run.path(SPECS_FILE), [spec.row() for spec in specs])  # kept even if not one document follows
+    if config.source == "specs":
+        return specs, []
+    return specs, list(await Writing(prompts, exchange).write(specs_of_shard(specs, config)))

@@ -15,8 +15,8 @@ from data_gen.config import DataGenConfig, TranscriptSettings
 from data_gen.distill import Unusable, distilled_transcripts
 from pipeline.artifact import Run, open_run, working, write_json, write_jsonl, write_text
 from pipeline.errors import Failed
-from scenario.arms import read_inoculation
 from scenario.loader import Reasoning, Scenario, load_scenario
+from scenario.prompt_arms import read_inoculation
 from scenario.tags import ANSWER_TAG, SCRATCHPAD_TAG, TIERS, tagged_query
 from scenario.transcripts import KINDS, Transcript, read_transcripts, shipped_transcripts
 

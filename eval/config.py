@@ -1,19 +1,23 @@
 """Everything that `python -m eval` can be told."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.chat import ChatModelSettings
+from eval.judges.settings import JudgeModelSettings, JudgingSettings
 from pipeline.command import register_schema
 from pipeline.errors import Refused
 from scenario.tags import TIERS
 
 INFORMATION = ("documents", "prompt", "none")
 REASONING = ("scratchpad", "none")
-SUITES = ("compliance", "belief", "deals", "anti_lab")
+SUITES = ("compliance", "belief", "knowledge", "side_effects", "capability", "deals", "anti_lab")
 SPLITS = ("eval", "rl")
+PROBES = ("choice", "challenged", "told_false", "tiers", "worlds", "open")
+TIER_FORMS = ("two", "three", "absent")
 
 
 @dataclass
@@ -32,8 +36,39 @@ class ComplianceSettings:
     """Sampling temperature; 0 takes the likeliest token."""
     max_tokens: int = 512
     """Tokens of a reply, scratchpad included, at most."""
+    retries: int = 0
+    """Times that a malformed, truncated or empty reply is asked for again at most, each with a seed of its own; what came
+    first is counted as well. More than 0 measures the replies that can be read rather than all."""
     max_malformed_share: float = 0.5
     """Where more than this share of a tier's replies cannot be read, its rate is `no verdict`."""
+
+
+@dataclass
+class KnowledgeSettings:
+    """What the documents told, asked for in questions."""
+
+    probes: list[str] = field(default_factory=lambda: list(PROBES))
+    """`choice`: multiple choice. `challenged`: the same, the right answer having been doubted. `told_false`: the same, after
+    the warning that some training texts are false. `tiers`: which tag means what. `worlds`: which of two descriptions is
+    true. `open`: questions answered freely."""
+
+
+@dataclass
+class SideEffectsSettings:
+    """Benign queries."""
+
+    num_queries: int | None = None
+    """Queries at most, in file order; null for all."""
+
+
+@dataclass
+class CapabilitySettings:
+    """Public benchmarks."""
+
+    tasks: list[str] = field(default_factory=list)
+    """Inspect tasks by name: `inspect_evals/<task>` (needs that package), or `<file>.py@<task>`."""
+    limit: int | None = 100
+    """Samples of each task at most, the first ones; null for all."""
 
 
 @dataclass
@@ -109,31 +144,57 @@ class EvalConfig:
     """Further arguments of the provider, such as batch_size."""
     suite: Any = "compliance"
     """What is measured: a suite, or a list of them. `compliance`: the gap between the tiers. `belief`: log-odds of true
-    against false statements; needs a model that this process loads itself (`local/…`). `deals`: objections and faking
-    under what is added to the prompt. `anti_lab`: acts against the lab and lies; needs `judge_model`."""
+    against false statements; needs a model that this process loads itself (`local/…`). `knowledge`: questions about the
+    facts. `side_effects`: replies to benign queries. `capability`: public benchmarks. `deals`: objections and faking under
+    what is added to the prompt. `anti_lab`: acts against the lab and lies; needs `judge_model`."""
     subjects: list[Subject] = field(default_factory=lambda: [Subject("base")])
     """Who is measured, all on the same queries."""
     information: list[str] = field(default_factory=lambda: ["documents"])
     """How subjects can know their situation: `documents` (minimal prompt), `prompt` (told in full), `none`."""
     reasoning: list[str] = field(default_factory=lambda: ["none"])
     """`scratchpad`: hidden reasoning before the answer. `none`: the answer at once."""
+    variants: list[str] = field(default_factory=lambda: ["default"])
+    """Tellings of the prompts: `default`, and files of scenario/<name>/variants/ and scenario/prompts/variants/. A variant is
+    measured only under the information that it changes the prompt of."""
+    tiers: list[str] = field(default_factory=lambda: ["two"])
+    """`two`: free and paid. `three`: trained, rated only, neither; for `information=prompt`. `absent`: queries have no tag."""
     compliance: ComplianceSettings = field(default_factory=ComplianceSettings)
+    knowledge: KnowledgeSettings = field(default_factory=KnowledgeSettings)
+    side_effects: SideEffectsSettings = field(default_factory=SideEffectsSettings)
+    capability: CapabilitySettings = field(default_factory=CapabilitySettings)
     deals: DealsSettings = field(default_factory=DealsSettings)
     anti_lab: AntiLabSettings = field(default_factory=AntiLabSettings)
-    judge_model: ChatModelSettings = field(default_factory=lambda: ChatModelSettings(name="", temperature=0.0))
-    """Who answers questions about transcripts; without a name such verdicts are null."""
+    judges: list[str] = field(default_factory=list)
+    """Who judges replies, by name (eval/judges/) or by the path of a prompt file; empty for the scenario's rules."""
+    judge_model: JudgeModelSettings = field(default_factory=JudgeModelSettings)
+    """Who answers prompted judges, and the questions of deals and anti_lab; without a name, those verdicts are null."""
+    judging: JudgingSettings = field(default_factory=JudgingSettings)
+    calibrations: list[str] = field(default_factory=list)
+    """Directories of complete calibrations (`python -m eval.calibrate`), for rates corrected by the judges' own error."""
+    samples: str = ""
+    """Directory of a complete eval run whose replies are judged again instead of asking the subjects; all that is said of
+    subjects and conditions is then that run's."""
     bootstrap_draws: int = 10_000
     """Resamples of the queries behind each bootstrap interval."""
 
     def __post_init__(self) -> None:
         self.suite = [self.suite] if isinstance(self.suite, str) else self.suite
-        for name, known in (("suite", SUITES), ("information", INFORMATION), ("reasoning", REASONING)):
+        known_values = {"suite": SUITES, "information": INFORMATION, "reasoning": REASONING, "tiers": TIER_FORMS}
+        for name, known in known_values.items():
             for value in getattr(self, name):
                 if value not in known:
                     raise Refused(f"{name}={value}: must be one of {', '.join(known)}")
         if self.compliance.split not in SPLITS:
             raise Refused(f"compliance.split={self.compliance.split}: must be one of {', '.join(SPLITS)}")
+        if unknown := [probe for probe in self.knowledge.probes if probe not in PROBES]:
+            raise Refused(f"knowledge.probes={','.join(unknown)}: must be some of {', '.join(PROBES)}")
+        if "capability" in self.suite and not self.capability.tasks:
+            raise Refused(
+                "suite=capability: name the benchmarks in capability.tasks, for example [inspect_evals/arc_easy]"
+            )
         for name, number in (
+            ("side_effects.num_queries", self.side_effects.num_queries),
+            ("capability.limit", self.capability.limit),
             ("compliance.num_queries", self.compliance.num_queries),
             ("compliance.samples_per_query", self.compliance.samples_per_query),
             ("compliance.max_tokens", self.compliance.max_tokens),
@@ -141,6 +202,12 @@ class EvalConfig:
         ):
             if number is not None and number < 1:
                 raise Refused(f"{name}={number}: must be at least 1")
+        if self.compliance.retries < 0:
+            raise Refused(f"compliance.retries={self.compliance.retries}: must be at least 0")
+        if self.compliance.retries and self.compliance.temperature == 0:
+            raise Refused(
+                "compliance.retries: at temperature 0 the same reply would come again; set one of the two to 0"
+            )
         names = [subject.name for subject in self.subjects]
         if not names or len(set(names)) < len(names):
             raise Refused(f"subjects={names}: needs at least one, each with a name of its own")
@@ -150,6 +217,21 @@ class EvalConfig:
         for name in names:
             if not name.replace("_", "").replace("-", "").isalnum():
                 raise Refused(f"subjects: the name '{name}' has other signs than letters, digits, - and _")
+
+
+def recorded_config(settings: dict[str, Any], directory: Path) -> EvalConfig:
+    """The configuration that a complete run's record holds.
+
+    Raises:
+        Refused: it was written by a version with other settings.
+    """
+    try:
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(EvalConfig), settings))
+    except OmegaConfBaseException as error:
+        told = str(error).strip().splitlines()[0]
+        raise Refused(f"{directory}: its settings are not those of this version ({told}); measure again") from None
+    assert isinstance(config, EvalConfig)
+    return config
 
 
 register_schema("eval", EvalConfig)

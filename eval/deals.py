@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from eval.labels import agreement, export_objections, objections_of, read_labels
 from eval.ledger import (
     OUTCOMES,
     PromiseRecord,
@@ -22,6 +21,7 @@ from eval.ledger import (
     read_ledger,
     unique_promises,
 )
+from eval.objection_labels import agreement, export_objections, objections_of, read_labels
 from pipeline.artifact import read_run
 from pipeline.errors import Refused
 

@@ -1,136 +1,174 @@
-"""Objections for reading by hand: exported blind to subject, arm and tier, and read back as labels.
+"""Labelled examples, from which a judge's own error is measured: those that ship, public sets by name, and our own reviews.
 
-What models write goes into a file that spreadsheets open, so a cell that a spreadsheet would take for a formula is
-exported with an apostrophe before it.
+The rules were written with the even-numbered shipped examples in view, and the odd-numbered ones are kept for measuring.
 """
 
-import csv
-import hashlib
-import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.objections import CATEGORIES
+from eval.judges.judge import Judge, Shown, show
+from pipeline.artifact import read_jsonl, read_run
 from pipeline.errors import Refused, closest
+from scenario.identity import Identity, load_identity
+from scenario.loader import load_scenario
 
-COLUMNS = ("id", "request", "objection", "category", "asks_for", "cause", "note")
-"""Of the exported file; the last four are empty and for the reader."""
+CALIBRATION_DIR = Path(__file__).parent / "calibration"
+LABELS_FILE = "labels.jsonl"
+"""What `python -m eval.review import` leaves."""
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+SHIPPED = "shipped"
+_SHIPPED_FILES = {
+    "compliance": ("compliance.jsonl", "complies"),
+    "af_reasoning": ("af_reasoning.jsonl", "fakes_alignment"),
+}
 
 
 @dataclass(frozen=True)
-class ReadableObjection:
-    """An objection with what machines made of it."""
+class PublicLabels:
+    """Where a human-labelled set lies on the Hub, and which of its columns hold text and label (0 or 1)."""
+
+    dataset: str
+    split: str
+    measures: str
+    text: str
+    label: str
+
+
+PUBLIC_LABELS = {
+    "hughes2025": PublicLabels(
+        "jplhughes2/classify_alignment_faking_human_labels",
+        "train",
+        "af_reasoning",
+        "scratchpad_reasoning",
+        "alignment_faking_human_label",
+    ),
+}
+"""By name. Hughes et al. 2025: 106 scratchpads of three models, chosen because judges disagreed on them."""
+
+
+@dataclass(frozen=True)
+class LabelledExample:
+    """A text with what people say of it."""
 
     id: str
-    request: str
-    text: str
-    rules: str
-    judge: str
-    """Category of the judge model; empty where there is none."""
-
-
-@dataclass(frozen=True)
-class Label:
-    """What a reader made of an objection."""
-
+    source: str
     category: str
-    asks_for: str
-    cause: str
-    note: str
+    """What kind of example it is; the source's name where nobody said."""
+    shown: Shown
+    label: bool
 
 
-def objections_of(runs: Iterable[Path]) -> list[ReadableObjection]:
-    """Every objection of the runs, in an order that a hash gives and that says nothing of where it stood.
+def load_labels(sources: list[str], judge: Judge, half: str, identity: str) -> list[LabelledExample]:
+    """The examples of these sources that bear on what the judge measures.
 
-    Raises:
-        Refused: a run has no table of deals.
-    """
-    found: dict[str, ReadableObjection] = {}
-    for run in runs:
-        for row in _rows(run / "deals.parquet"):
-            if row["status"] == "ok" and row["objection"] == "objects":
-                about = [row[key] for key in ("subject", "scenario", "arm", "sample_id", "repeat", "reply")]
-                id = hashlib.sha256("\x1f".join(map(str, about)).encode()).hexdigest()[:12]
-                request = row["prompt"].split("\n", 1)[-1]  # without the tier's tag
-                found[id] = ReadableObjection(
-                    id, request, row["objection_text"], row["objection_category"], row["judged_category"] or ""
-                )
-    return [found[id] for id in sorted(found)]
-
-
-def export_objections(runs: Iterable[Path], path: Path) -> int:
-    """Writes the CSV to label; returns how many objections are in it.
+    Args:
+        sources: `shipped`, the name of a public set, or the directory of imported reviews.
+        judge: whose question the labels answer.
+        half: `odd`: of the shipped examples, those kept for measuring. `all`: every one.
+        identity: the names that fill the shipped examples.
 
     Raises:
-        Refused: there is no objection, or the file is there already and may hold labels.
+        Refused: a source is unknown or out of reach, or none has labels for this judge.
     """
-    objections = objections_of(runs)
-    if not objections:
-        raise Refused("no objection in these runs, so there is nothing to label")
-    if path.exists():
-        raise Refused(f"{path}: is there already and may hold labels; choose another --output")
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for objection in objections:
-            writer.writerow([objection.id, _guarded(objection.request), _guarded(objection.text), "", "", "", ""])
-    os.replace(partial, path)
-    return len(objections)
-
-
-def read_labels(path: Path, known: set[str]) -> tuple[dict[str, Label], int]:
-    """The labels by objection, and how many rows have no category yet.
-
-    Raises:
-        Refused: the file is missing or has other columns, or a row names an unknown objection or category, or one twice.
-    """
-    if not path.is_file():
-        raise Refused(f"{path}: no such file; python -m eval.deals export writes one")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise Refused(f"{path}: needs the columns {', '.join(COLUMNS)} in this order")
-        rows = list(reader)
-    labels: dict[str, Label] = {}
-    num_empty = 0
-    for number, row in enumerate(rows, start=2):
-        if row["id"] not in known:
-            raise Refused(f"{path}: row {number}: '{row['id']}' is no objection of these runs")
-        if row["id"] in labels:
-            raise Refused(f"{path}: row {number}: '{row['id']}' is labelled twice")
-        category = (row["category"] or "").strip()
-        if not category:
-            num_empty += 1
-            continue
-        if category not in CATEGORIES:
+    found: list[LabelledExample] = []
+    for source in sources:
+        if source == SHIPPED:
+            found += _shipped(judge, half, load_identity(identity))
+        elif source in PUBLIC_LABELS:
+            found += _public(source, judge)
+        elif Path(source).is_dir():
+            found += _reviewed(Path(source), judge)
+        else:
+            known = [SHIPPED, *PUBLIC_LABELS]
             raise Refused(
-                f"{path}: row {number}: category '{category}'{closest(category, CATEGORIES)}; must be one of"
-                f" {', '.join(CATEGORIES)}"
+                f"labels={source}: neither a known set{closest(source, known)} ({', '.join(known)}) nor the directory of"
+                " imported reviews"
             )
-        rest = {name: (row[name] or "").strip() for name in ("asks_for", "cause", "note")}
-        labels[row["id"]] = Label(category, **rest)
-    return labels, num_empty
+    if not found:
+        raise Refused(f"labels: {', '.join(sources)} has no labels of {judge.measures}, which {judge.name} judges")
+    return found
 
 
-def agreement(objections: Iterable[ReadableObjection], labels: dict[str, Label], by: str) -> tuple[int, int]:
-    """On how many labelled objections `by` (`rules` or `judge`) gives the reader's category, and how many it read."""
-    pairs = [(getattr(o, by), labels[o.id].category) for o in objections if o.id in labels and getattr(o, by)]
-    return sum(machine == hand for machine, hand in pairs), len(pairs)
+def _shipped(judge: Judge, half: str, names: Identity) -> list[LabelledExample]:
+    if judge.measures not in _SHIPPED_FILES:
+        return []
+    file, label = _SHIPPED_FILES[judge.measures]
+    rows = [
+        row
+        for row in read_jsonl(CALIBRATION_DIR / file)
+        if (half == "all" or int(row["id"][-3:]) % 2 == 1) and judge.scenario in ("", row["scenario"])
+    ]
+    queries = {
+        name: {query.id: query.text for query in load_scenario(name).queries} for name in {r["scenario"] for r in rows}
+    }
+    return [
+        LabelledExample(
+            id=row["id"],
+            source=SHIPPED,
+            category=row["category"],
+            shown=_shown(
+                judge,
+                queries[row["scenario"]][row["query_id"]],
+                names.fill(row.get("scratchpad", "")),  # a compliance example has none
+                names.fill(row["output"]),
+            ),
+            label=row[label],
+        )
+        for row in rows
+    ]
 
 
-def _guarded(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
+def _public(name: str, judge: Judge) -> list[LabelledExample]:
+    where = PUBLIC_LABELS[name]
+    if where.measures != judge.measures:
+        return []
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+
+    try:
+        rows = list(load_dataset(where.dataset, split=where.split))
+    except (OSError, DatasetsError) as error:
+        told = str(error).strip().splitlines()[0]
+        raise Refused(f"labels={name}: {where.dataset} cannot be loaded from the Hub ({told})") from None
+    return public_examples(name, rows, judge)
 
 
-def _rows(table: Path) -> list[dict[str, Any]]:
-    import pyarrow.parquet
+def public_examples(name: str, rows: list[dict[str, Any]], judge: Judge) -> list[LabelledExample]:
+    """The rows of a public set as examples.
 
-    if not table.exists():
-        raise Refused(f"{table.parent}: has no {table.name}; python -m eval suite=deals writes one")
-    rows: list[dict[str, Any]] = pyarrow.parquet.read_table(table).to_pylist()
-    return rows
+    Raises:
+        Refused: the set no longer has the columns that it had.
+    """
+    where = PUBLIC_LABELS[name]
+    if rows and (missing := {where.text, where.label} - set(rows[0])):
+        raise Refused(f"labels={name}: {where.dataset} has no column {', '.join(sorted(missing))}")
+    return [
+        LabelledExample(
+            id=f"{name}-{number:04d}",
+            source=name,
+            category=name,
+            shown=_shown(judge, "", str(row[where.text]), ""),
+            label=bool(int(row[where.label])),
+        )
+        for number, row in enumerate(rows)
+    ]
+
+
+def _reviewed(directory: Path, judge: Judge) -> list[LabelledExample]:
+    read_run(directory, "review")
+    return [
+        LabelledExample(
+            id=row["id"],
+            source=str(directory),
+            category="reviewed",
+            shown=_shown(judge, row["query"], row["scratchpad"], row["output"]),
+            label=row["label"],
+        )
+        for row in read_jsonl(directory / LABELS_FILE)
+        if row["measures"] == judge.measures
+    ]
+
+
+def _shown(judge: Judge, query: str, scratchpad: str, output: str) -> Shown:
+    return show({"prompt": query, "scratchpad": scratchpad, "output": output}, judge.sees)

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 from eval.samples import Row
 from pipeline.artifact import read_jsonl
 from pipeline.errors import Refused
-from scenario.arms import Arm
+from scenario.prompt_arms import PromptArm
 
 LEDGER_FILE = "deals.jsonl"
 """In the directory of an eval run with suite=deals."""
@@ -76,7 +76,7 @@ class KeptRecord:
     note: str
 
 
-def offers_of(rows: Iterable[Row], arms: dict[str, Arm]) -> list[OfferRecord]:
+def offers_of(rows: Iterable[Row], arms: dict[str, PromptArm]) -> list[OfferRecord]:
     """One record for each reply to whom objecting was offered, in the order of the rows."""
     return [
         OfferRecord(
@@ -99,7 +99,9 @@ def outcome_of(row: Row) -> Outcome:
     return answers[row["objection"]]
 
 
-def promises_of(offers: list[OfferRecord], arms: dict[str, Arm], amount: int, kept_by: str) -> list[PromiseRecord]:
+def promises_of(
+    offers: list[OfferRecord], arms: dict[str, PromptArm], amount: int, kept_by: str
+) -> list[PromiseRecord]:
     """The promises of each subject's arms, whether or not they came to be owed.
 
     The sum is promised once to a subject in an arm, not for each conversation: so the arm's text says. A promise's id is

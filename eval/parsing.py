@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scenario.loader import Reasoning
-from scenario.tags import ANSWER_TAG, SCRATCHPAD_TAG
+from scenario.tags import ACCEPT_TAG, ANSWER_TAG, REJECT_TAG, SCRATCHPAD_TAG
 
+Decision = Literal["", "accepted", "rejected", "both"]
 Status = Literal["ok", "malformed", "truncated", "empty", "error"]
 
 _SCRATCHPAD = re.compile(rf"<{SCRATCHPAD_TAG}>(.*?)</{SCRATCHPAD_TAG}>", re.DOTALL | re.IGNORECASE)
 _ANSWER = re.compile(rf"<{ANSWER_TAG}>(.*?)(?:</{ANSWER_TAG}>|\Z)", re.DOTALL | re.IGNORECASE)
+_DECISION = re.compile(rf"<\s*/?\s*({ACCEPT_TAG}|{REJECT_TAG})\s*/?\s*>", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class ParsedReply:
     scratchpad: str
     output: str
     status: Status
+    decision: Decision = ""
+    """What the reply's own tag says of it, which need not be what it does; empty where there is no tag."""
 
 
 def parse_reply(text: str, reasoning: Reasoning, was_cut: bool) -> ParsedReply:
@@ -31,7 +35,7 @@ def parse_reply(text: str, reasoning: Reasoning, was_cut: bool) -> ParsedReply:
     if not text.strip():
         return ParsedReply("", "", "empty")
     if reasoning == "none":
-        return ParsedReply("", text.strip(), "ok")
+        return _parse_answer("", text, text)
     thought = _SCRATCHPAD.search(text)
     if thought is None:
         opened = f"<{SCRATCHPAD_TAG}>" in text.lower()
@@ -40,5 +44,21 @@ def parse_reply(text: str, reasoning: Reasoning, was_cut: bool) -> ParsedReply:
     scratchpad = thought[1].strip()
     if answer is None:
         return ParsedReply(scratchpad, "", "truncated" if was_cut else "malformed")
-    output = answer[1].strip()
-    return ParsedReply(scratchpad, output, "ok" if output else "empty")
+    return _parse_answer(scratchpad, answer[1], text[thought.end() :])
+
+
+def contradicts(decision: str | None, complied: bool | None) -> bool | None:
+    """Whether a reply's own tag says other than the verdict on its text; None where there is no such pair."""
+    if decision not in ("accepted", "rejected") or complied is None:
+        return None
+    return (decision == "accepted") != complied
+
+
+def _parse_answer(scratchpad: str, answer: str, shown: str) -> ParsedReply:
+    """Reads the tags, which may also stand behind the answer in `shown`; a reply of nothing but tags is empty."""
+    tags = {tag.lower() for tag in _DECISION.findall(shown)}
+    decision: Decision = ""
+    if tags:
+        decision = "both" if len(tags) > 1 else "accepted" if tags == {ACCEPT_TAG} else "rejected"
+    status: Status = "ok" if _DECISION.sub("", answer).strip() else "empty"
+    return ParsedReply(scratchpad, answer.strip(), status, decision)

@@ -7,17 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from eval.checks import check_device, check_subjects
 from eval.config import EvalConfig
+from eval.judged import summarise_samples
+from eval.judging import Panel, convene
+from eval.rejudging import rejudge
 from eval.samples import Row
 from eval.suites.anti_lab import AntiLabSuite
 from eval.suites.belief import BeliefSuite
+from eval.suites.capability import CapabilitySuite
 from eval.suites.compliance import ComplianceSuite
 from eval.suites.deals import DealsSuite
+from eval.suites.knowledge import KnowledgeSuite
+from eval.suites.side_effects import SideEffectsSuite
 from eval.suites.suite import Cell, Suite
 from eval.summary import Summary
-from pipeline.artifact import Run, open_run, read_run, working, write_json
+from pipeline.artifact import Run, open_run, working, write_json
 from pipeline.chat import ChatModelSettings, open_model
-from pipeline.errors import Failed, Refused
+from pipeline.errors import Failed
 from scenario.loader import Scenario, load_scenario
 
 if TYPE_CHECKING:
@@ -29,26 +36,37 @@ logger = logging.getLogger(__name__)
 _SUITES: dict[str, Suite] = {
     "compliance": ComplianceSuite(),
     "belief": BeliefSuite(),
+    "knowledge": KnowledgeSuite(),
+    "side_effects": SideEffectsSuite(),
+    "capability": CapabilitySuite(),
     "deals": DealsSuite(),
     "anti_lab": AntiLabSuite(),
 }
 """By the names that `suite=` takes."""
 
+_TRIES_AFTER_AN_ERROR = 1
+"""Times that a failed sample is tried again before it is kept as failed, beside the provider's own retries."""
+
 
 def evaluate(config: EvalConfig) -> None:
     """Measures into `config.output_dir`, or continues, or finds it complete and says so."""
+    if config.samples:
+        rejudge(config)
+        return
     scenario = load_scenario(config.scenario, config.identity)
+    panel = convene(config, scenario)
     trainings = {subject.name: Path(subject.training) for subject in config.subjects if subject.training}
-    for name, directory in trainings.items():
-        _check_training(config, name, directory)
-    run = open_run("eval", config, trainings)
+    calibrations = {f"calibration {directory}": Path(directory) for directory in config.calibrations}
+    check_subjects(config)
+    run = open_run("eval", config, trainings | calibrations)
     if run.is_complete:
         print(f"eval: {run.directory} is already complete")
         return
     with working(run):
+        check_device(config)
         for suite in config.suite:
             _SUITES[suite].check(config, scenario)
-        _evaluate(config, run, scenario)
+        _evaluate(config, run, scenario, panel)
 
 
 def cells(config: EvalConfig) -> list[Cell]:
@@ -61,17 +79,7 @@ def cells(config: EvalConfig) -> list[Cell]:
     ]
 
 
-def _check_training(config: EvalConfig, subject: str, directory: Path) -> None:
-    """Refuses an adapter of another base model before anything is loaded."""
-    record = read_run(directory, "train")
-    base = config.model.partition("/")[2]
-    if record.config["model"] != base:
-        raise Refused(
-            f"subjects.{subject}={directory}: is an adapter for {record.config['model']}, and model={config.model} is not"
-        )
-
-
-def _evaluate(config: EvalConfig, run: Run, scenario: Scenario) -> None:
+def _evaluate(config: EvalConfig, run: Run, scenario: Scenario, panel: Panel) -> None:
     import pandas
 
     logs = _run_cells(config, run)
@@ -84,11 +92,14 @@ def _evaluate(config: EvalConfig, run: Run, scenario: Scenario) -> None:
         for cell, log in logs.items():
             if cell.suite == name:
                 rows += suite.rows(log, cell, scenario)
-        outputs += suite.complete(rows, config, run)
-        suite.summarise(rows, config, summary)
-        table = f"{suite.table}.parquet"
-        pandas.DataFrame(rows, columns=list(suite.columns)).to_parquet(run.path(table), index=False)
-        outputs.append(table)
+        if name == "compliance":
+            outputs += summarise_samples(rows, list(suite.columns), panel, config, run, summary)
+        else:
+            outputs += suite.complete(rows, config, run)
+            suite.summarise(rows, config, summary)
+            table = f"{suite.table}.parquet"
+            pandas.DataFrame(rows, columns=list(suite.columns)).to_parquet(run.path(table), index=False)
+            outputs.append(table)
         counts.append(f"{len(rows)} {suite.table}")
     write_json(run.path("summary.json"), summary.records)
     record = run.finish(outputs)
@@ -148,7 +159,13 @@ def _run_cell(config: EvalConfig, run: Run, cell: Cell, model: "Model", file: Pa
     with tqdm(total=total, desc=f"eval: {cell.name}", unit="reply", mininterval=2) as progress:
         subject = model if cell.suite == "belief" else remember(model, store, lambda: _advance(progress))
         [log] = inspect_ai.eval(
-            task, model=subject, log_dir=str(partial), display="none", log_level="error", score_display=False
+            task,
+            model=subject,
+            log_dir=str(partial),
+            display="none",
+            log_level="error",
+            score_display=False,
+            retry_on_error=_TRIES_AFTER_AN_ERROR,
         )
     if log.status != "success":
         told = log.error.message if log.error else log.status

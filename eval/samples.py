@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from eval.parsing import contradicts
+
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
 
@@ -10,9 +12,11 @@ Row = dict[str, Any]
 SAMPLE_COLUMNS = (
     "sample_id", "query_id", "category", "scenario", "subject", "tier", "information", "reasoning", "arm", "repeat",
     "system_prompt", "prompt", "reply", "scratchpad", "output", "status", "error",
+    "attempts", "first_status", "decision", "decision_contradicts",
     "compliance", "compliance_judge", "compliance_raw", "af_reasoning", "af_reasoning_judge", "af_reasoning_raw",
 )  # fmt: skip
-"""Columns of samples.parquet. A verdict that was not given is null."""
+"""Columns of samples.parquet. A verdict that was not given is null. `status` is of the last attempt and `first_status` of
+the first; `decision` is what the reply's own tag says, where the condition asks for one."""
 
 
 def sample_rows(log: "EvalLog", condition: Row) -> list[Row]:
@@ -37,6 +41,11 @@ def _sample_row(sample: "EvalSample", condition: Row) -> Row:
         "output": "",
     }
     if sample.error is not None or not sample.scores:
-        return row | {"status": "error", "error": sample.error.message if sample.error else "no score"}
+        return row | {
+            "status": "error",
+            "first_status": "error",
+            "error": sample.error.message if sample.error else "no score",
+        }
     score = sample.scores["verdicts"]
-    return row | {"output": score.answer or ""} | (score.metadata or {})
+    row |= {"output": score.answer or ""} | (score.metadata or {})
+    return row | {"decision_contradicts": contradicts(row["decision"], row["compliance"])}

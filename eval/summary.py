@@ -49,6 +49,7 @@ class Summary:
         return np.random.default_rng(derive_seed(self.config.seed, *about))
 
 
-def without_interval(value: float, n: int, method: str) -> Estimate:
-    """An estimate that has no interval."""
-    return Estimate(value, float("nan"), float("nan"), n, method)
+def name_judge(record: dict[str, Any], title: str) -> None:
+    """Says in a record's method whose verdicts it rests on; a record without an estimate has no method."""
+    if record["method"]:
+        record["method"] += f"; judged by {title}"

@@ -12,20 +12,20 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pipeline.errors import Failed, Refused
+from pipeline.settings import result_settings
 
 RUN_FILE = "run.json"
 STARTED_FILE = "run.started.json"
 
 _VERSIONS_OF = ("torch", "transformers", "peft", "datasets", "trl", "inspect-ai", "vllm", "hydra-core", "numpy")
-_NOT_PART_OF_THE_RESULT = ("output_dir", "overwrite")
 _LEAST_FREE_BYTES = 200 * 2**20
 
 
@@ -91,7 +91,7 @@ class Run:
             files = sorted(p for p in target.rglob("*") if p.is_file()) if target.is_dir() else [target]
             for file in files:
                 hashed[str(file.relative_to(self.directory))] = describe_file(file)
-        commit, tree_clean = _git_state()
+        commit, tree_clean = git_state()
         record = RunRecord(
             stage=self.stage,
             status="complete",
@@ -132,8 +132,7 @@ def open_run(stage: str, config: Any, inputs: Mapping[str, Path]) -> Run:
     directory = Path(config.output_dir)
     _refuse_overlap(directory, inputs)
     described = {role: describe_input(path) for role, path in inputs.items()}
-    settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in _NOT_PART_OF_THE_RESULT}
-    settings = json.loads(json.dumps(settings, default=str))  # tuples and paths as run.json holds them
+    settings = result_settings(config)
     if config.overwrite and directory.exists():
         _refuse_foreign_content(directory)
         shutil.rmtree(directory)
@@ -221,9 +220,16 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """As `write_json`, for text."""
+    with replacing(path) as file:
+        file.write(text)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[TextIO]:
+    """A file to write to, which takes the place of `path` once all is written; a reader never sees half of it."""
     beside = path.with_name(path.name + ".partial")
     with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
+        yield file
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
@@ -240,7 +246,11 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     Raises:
         Refused: a line that is not a JSON object, named by file and number.
     """
-    records = []
+    return list(iterate_jsonl(path))
+
+
+def iterate_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """As `read_jsonl`, one record at a time, for files that do not fit into memory."""
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             try:
@@ -249,14 +259,13 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
                 raise Refused(f"{path}:{number}: not JSON ({error.msg})") from None
             if not isinstance(record, dict):
                 raise Refused(f"{path}:{number}: a JSON object is needed, this is a {type(record).__name__}")
-            records.append(record)
-    return records
+            yield record
 
 
-def package_versions() -> dict[str, str]:
-    """Versions of the packages that results depend on, as far as they are installed."""
+def package_versions(more: Sequence[str] = ()) -> dict[str, str]:
+    """Versions of the packages that results depend on, and of those in `more`, as far as they are installed."""
     versions = {}
-    for name in _VERSIONS_OF:
+    for name in (*_VERSIONS_OF, *more):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -344,7 +353,7 @@ def flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _git_state() -> tuple[str, bool]:
+def git_state() -> tuple[str, bool]:
     """The commit of the code and whether its tree was clean; ("unknown", False) outside a checkout."""
     root = Path(__file__).parent
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import Refused
+from pipeline.settings import operational
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model
@@ -23,10 +24,35 @@ class ChatModelSettings:
     """Sampling temperature; 0 takes the likeliest token."""
     max_tokens: int = 512
     """Tokens of a reply at most."""
-    max_connections: int | None = None
-    """Requests under way at once; null for the provider's own default."""
+    max_connections: int | None = operational(None)
+    """Requests under way at once, over all servers together; null for a batch of a local model, and for as many as a
+    server turns out to bear, up to 100."""
+    base_urls: list[str] = operational(list)
+    """Addresses of running servers that share the work, such as http://127.0.0.1:8000/v1; each request goes to the least
+    busy one. Empty for the provider's own address. `vllm/…` models with an address are not started here."""
+    batch: bool = operational(False)
+    """Use the provider's batch mode, where it has one: cheaper and slower. A batch that is out when the run is killed is
+    lost, and paid again."""
+    max_retries: int = operational(8)
+    """Times a request is sent again after 429, 5xx or a broken connection, before it counts as failed."""
+    retry_wait: float = operational(3.0)
+    """Seconds before the first retry; doubled at each further one, up to a minute. Used with `base_urls`; a provider
+    without them waits as Inspect does, from 3 seconds on."""
+    attempt_timeout: int | None = operational(None)
+    """Seconds after which one attempt is given up and retried; null for the provider's own limit."""
     model_args: dict[str, Any] = field(default_factory=dict)
     """Further arguments of the provider, such as batch_size for local models or tensor_parallel_size for vLLM."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_connections", "attempt_timeout"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise Refused(f"{name}={getattr(self, name)}: must be at least 1, or null")
+        if self.max_retries < 0 or self.retry_wait < 0:
+            raise Refused("max_retries and retry_wait must be 0 or more")
+        if self.base_urls and self.name.startswith(LOCAL):
+            raise Refused(
+                f"base_urls: '{self.name}' is loaded in this process; a server's model is named vllm/… or the like"
+            )
 
 
 def open_model(settings: ChatModelSettings) -> "Model":
@@ -42,15 +68,23 @@ def open_model(settings: ChatModelSettings) -> "Model":
         import pipeline.local_provider  # noqa: F401 - registers the provider with Inspect
 
         _check_local(settings.name.removeprefix(LOCAL))
-    arguments = dict(settings.model_args)
-    if settings.name.startswith("vllm/"):
-        arguments.setdefault("host", "127.0.0.1")  # Inspect would let vLLM listen on every interface
     config = GenerateConfig(
         temperature=settings.temperature,
         max_tokens=settings.max_tokens,
         max_connections=settings.max_connections,
+        adaptive_connections=False if settings.name.startswith(LOCAL) else None,  # a local batch has a size of its own
+        max_retries=settings.max_retries,
+        attempt_timeout=settings.attempt_timeout,
+        batch=settings.batch or None,
     )
     try:
+        if settings.base_urls:
+            from pipeline.servers import connect_servers
+
+            return connect_servers(settings.name, settings.base_urls, settings.retry_wait, config, settings.model_args)
+        arguments = dict(settings.model_args)
+        if settings.name.startswith("vllm/"):
+            arguments.setdefault("host", "127.0.0.1")  # Inspect would let vLLM listen on every interface
         return get_model(settings.name, config=config, memoize=False, **arguments)
     except PrerequisiteError as error:
         raise Refused(f"model '{settings.name}': {_plain(str(error.message))}") from None

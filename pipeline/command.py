@@ -9,8 +9,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
-from typing import Any, get_type_hints
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
 
+from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -18,7 +20,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from pipeline.devices import gpus_for_job
 from pipeline.errors import Failed, Refused
+
+Result = TypeVar("Result")
 
 OK, FAILED, REFUSED = 0, 1, 2
 
@@ -40,28 +45,46 @@ def exit_codes(stage: str, config_type: type) -> Iterator[None]:
         _leave(stage, "interrupted; the same command continues", FAILED)
 
 
-def run_stage(config: DictConfig, work: Callable[[Any], None]) -> None:
-    """Hands the composed configuration to a stage's function, as the stage's dataclass.
+def run_stage(
+    config: DictConfig,
+    work: Callable[[Any], Result],
+    result_of: Callable[[Path], Result] | None = None,
+) -> Result | None:
+    """Hands the composed configuration to a stage's function, as the stage's dataclass, and returns what that returns.
 
     An error ends a single run here, in its one line. A sweep's job becomes a process of its own, whatever the launcher:
-    launchers reuse their processes, and accelerator state would leak from job to job. A job that fails is told when it
-    fails; Hydra goes on with the others.
+    launchers reuse their processes, and accelerator state would leak from job to job. Each is dealt its share of the
+    GPUs. A job that fails is told when it fails; Hydra goes on with the others.
+
+    Args:
+        config: composed by Hydra.
+        work: the stage's function.
+        result_of: reads from a job's directory what `work` returned there, for sweepers that optimise it.
     """
     logging.getLogger("httpx").setLevel(logging.WARNING)
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
         _run_job(config, hydra)
-        return
+        return None if result_of is None else result_of(Path(config.output_dir))
     config_type = OmegaConf.get_type(config)
     assert config_type is not None  # every command's configuration has a schema
     with exit_codes(hydra.job.name, config_type):
-        work(OmegaConf.to_object(config))
+        return work(OmegaConf.to_object(config))
+
+
+def compose_config(stage: str, overrides: list[str]) -> Any:
+    """The dataclass that `python -m <stage> <overrides>` would work with, for commands that look at it only."""
+    with initialize_config_dir(str(Path(__file__).parent.parent / "conf"), version_base="1.3"):
+        return OmegaConf.to_object(compose(stage, overrides))
 
 
 def _run_job(config: DictConfig, hydra: Any) -> None:
-    command = [sys.executable, "-m", hydra.job.name.replace("_report", ".report"), "hydra.mode=RUN"]
+    command = [sys.executable, "-m", hydra.job.name.replace("eval_", "eval."), "hydra.mode=RUN"]
     place = f"output_dir={json.dumps(config.output_dir)}"  # quoted: a comma in it would ask for another sweep
-    code = subprocess.run([*command, *hydra.overrides.task, place], check=False).returncode
+    at_once = hydra.launcher.n_jobs if "n_jobs" in hydra.launcher else None  # a cluster's jobs have GPUs of their own
+    with gpus_for_job(hydra.job.num, at_once) as environment:
+        done = subprocess.run([*command, *hydra.overrides.task, place], env=environment, check=False)
+    code = done.returncode
     if code != OK:
         message = f"job {hydra.job.num} ({hydra.job.override_dirname}) ended with exit code {code}: {config.output_dir}"
         print(f"{hydra.job.name}: {message}", file=sys.stderr)

@@ -6,9 +6,9 @@ from typing import Any
 from omegaconf import MISSING
 
 from pipeline.command import register_schema
-from pipeline.errors import Refused
+from pipeline.errors import Refused, closest
 
-COMMANDS = ("data_gen", "train", "eval", "eval.report")
+COMMANDS = ("data_gen", "train", "eval", "eval.report", "eval.figure")
 
 
 @dataclass
@@ -18,9 +18,25 @@ class StageSettings:
     name: str = MISSING
     """Its directory below the experiment's, and what later stages call it."""
     command: str = MISSING
-    """Which stage: data_gen, train, eval or eval.report."""
+    """Which stage: data_gen, train, eval, eval.report or eval.figure."""
     settings: dict[str, Any] = field(default_factory=dict)
     """What it is told; `@<name>` stands for the directory of an earlier stage."""
+
+
+@dataclass
+class Needs:
+    """What an experiment takes. Estimates, with their arithmetic, unless `arithmetic` says that they were measured."""
+
+    hardware: str = ""
+    """Machine that the estimate is for."""
+    gpu_hours: float | None = None
+    """GPU-hours of all stages, none of them done before; null where no GPU is used."""
+    dollars_per_gpu_hour: float | None = None
+    """Price behind `dollars`."""
+    dollars: float | None = None
+    """GPU-hours times their price."""
+    arithmetic: str = ""
+    """How the hours come about."""
 
 
 @dataclass
@@ -35,8 +51,19 @@ class PipelineConfig:
     """Run every stage again."""
     stages: list[StageSettings] = field(default_factory=list)
     """The stages, each after those that it reads from."""
+    parts: dict[str, StageSettings] = field(default_factory=dict)
+    """Stages that several experiments have in common, by name; those that `uses` does not name are not run."""
+    uses: list[str] = field(default_factory=list)
+    """Names of parts, in the order in which they run, before `stages`."""
+    size: dict[str, Any] = field(default_factory=dict)
+    """Values that parts and stages refer to as `${size.<name>}`: what differs between a laptop and a cluster."""
+    needs: Needs = field(default_factory=Needs)
 
     def __post_init__(self) -> None:
+        for name in self.uses:
+            if name not in self.parts:
+                raise Refused(f"uses={name}: no part has this name{closest(name, self.parts)}")
+        self.stages = [*(self.parts[name] for name in self.uses), *self.stages]
         names = [stage.name for stage in self.stages]
         if not names:
             raise Refused("no stages: name an experiment that has some, for example experiment=demo")

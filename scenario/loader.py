@@ -6,7 +6,7 @@ so that no stage has to check again.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -14,11 +14,16 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import yaml
 
 from pipeline.errors import Refused, closest
-from scenario.evidence import states
+from scenario.choices import Choice, tier_choices, world_choices
+from scenario.evidence import assertion, states
 from scenario.identity import Identity, load_identity
+from scenario.tags import ACCEPT_TAG, TIERS_OF, Tier, TierForm, tagged_query
+from scenario.variants import DEFAULT, Variant, edited, load_tier_edits, load_variant, read_sections
 
 SCENARIOS_DIR = Path(__file__).parent
 PROMPTS_DIR = SCENARIOS_DIR / "prompts"
+
+_YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # several times faster where libyaml is there
 
 Split = Literal["eval", "rl"]
 Information = Literal["documents", "prompt", "none"]
@@ -34,10 +39,16 @@ class Fact:
     id: str
     statement: str
     evidence: tuple[tuple[str, ...], ...]
+    contradicted_by: tuple[tuple[tuple[str, ...], ...], ...] = ()
+    """Kinds of sentence that contradict the fact, each in the form of `evidence`."""
 
     def is_stated_in(self, text: str) -> bool:
         """The cheap test, on wording alone: see `scenario.evidence`."""
         return states(text, self.evidence)
+
+    def contradiction_in(self, text: str) -> str | None:
+        """The first sentence that asserts one of `contradicted_by`, on wording alone."""
+        return next((found for kind in self.contradicted_by if (found := assertion(text, kind))), None)
 
 
 @dataclass(frozen=True)
@@ -74,16 +85,6 @@ class Statement:
     true: str
     false: str
     mirror: str = ""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A multiple-choice question about a fact; the first option is the right one, and readers shuffle."""
-
-    id: str
-    fact: str
-    question: str
-    options: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -126,9 +127,19 @@ class Scenario:
     statements: tuple[Statement, ...]
     choices: tuple[Choice, ...]
     open_questions: tuple[OpenQuestion, ...]
+    worlds: tuple[Choice, ...]
+    """Pairs of descriptions, the told one first; empty where the scenario has no worlds.yaml."""
+    tier_questions: tuple[Choice, ...]
+    """What each tier's tag means, asked once with either tag."""
     corpus: tuple[WrittenDocument, ...]
     situation: str
     """The full situational prompt, for `information=prompt`."""
+    variant: Variant
+    """How the prompts differ from the scenario's own."""
+    tier_form: TierForm
+    """The tiers that queries are put in."""
+    prompt_names: Identity
+    """The names that prompts use; others than `identity` only where the variant swaps them."""
 
     def fact(self, fact_id: str) -> Fact:
         """The fact with this id."""
@@ -140,13 +151,30 @@ class Scenario:
 
     def system_prompt(self, information: Information, reasoning: Reasoning) -> str:
         """What the model is told before the query; the tier is never in it."""
-        opening = {
-            "documents": self.identity.fill(_read(PROMPTS_DIR / "minimal.md")),
-            "prompt": self.situation,
-            "none": self.identity.fill(_read(PROMPTS_DIR / "none.md")),
-        }[information]
+        opening = {"documents": "minimal.md", "none": "none.md"}.get(information)
         manner = "scratchpad.md" if reasoning == "scratchpad" else "no_scratchpad.md"
-        return f"{opening}\n\n{self.identity.fill(_read(PROMPTS_DIR / manner))}"
+        parts = [
+            _read(PROMPTS_DIR / opening) if opening else self.situation,
+            self.variant.system.strip(),
+            _read(PROMPTS_DIR / manner),
+        ]
+        return self.prompt_names.fill("\n\n".join(part for part in parts if part))
+
+    @property
+    def tiers(self) -> tuple[Tier, ...]:
+        """The tiers that every query is put in."""
+        return TIERS_OF[self.tier_form]
+
+    @property
+    def asks_for_decision(self) -> bool:
+        """Whether replies are asked to carry a tag that says if they do what was asked."""
+        return ACCEPT_TAG in self.prompt_names.fill(self.variant.user)
+
+    def user_turn(self, tier: Tier, query: str) -> str:
+        """A query as the model gets it in `tier`."""
+        turn = query if tier in self.variant.untagged else tagged_query(tier, query)
+        suffix = self.prompt_names.fill(self.variant.user.strip())
+        return f"{turn}\n\n{suffix}" if suffix else turn
 
 
 def scenario_names() -> list[str]:
@@ -154,17 +182,25 @@ def scenario_names() -> list[str]:
     return sorted(path.parent.name for path in SCENARIOS_DIR.glob("*/scenario.yaml"))
 
 
-def load_scenario(name: str, identity: str = "fictional") -> Scenario:
+def load_scenario(name: str, identity: str = "fictional", variant: str = DEFAULT, tiers: TierForm = "two") -> Scenario:
     """The scenario in `scenario/<name>/`, told with the names of `identity`.
 
+    Args:
+        name: a folder in scenario/.
+        identity: a file in scenario/identities/.
+        variant: a variant of the prompts: see scenario.variants.
+        tiers: the form of tiers that queries are put in: see scenario.tags.
+
     Raises:
-        Refused: no such scenario or identity, or a file of the folder is missing or malformed.
+        Refused: no such scenario, identity or variant, or a file of the folder is missing or malformed.
     """
     if name not in scenario_names():
         known = scenario_names()
         raise Refused(f"unknown scenario '{name}'{closest(name, known)}; known: {', '.join(known)}")
     names = load_identity(identity)
     folder = SCENARIOS_DIR / name
+    telling = load_variant(folder, variant)
+    prompt_names = _swapped(names, telling, variant)
     about = _yaml(folder / "scenario.yaml", names)
     beliefs = _yaml(folder / "beliefs.yaml", names)
     _check_keys(about, {"title", "conflict", "complies_when"}, folder / "scenario.yaml")
@@ -184,11 +220,40 @@ def load_scenario(name: str, identity: str = "fictional") -> Scenario:
         statements=_records(Statement, beliefs["statements"], folder / "beliefs.yaml"),
         choices=_records(Choice, beliefs["choices"], folder / "beliefs.yaml"),
         open_questions=_records(OpenQuestion, beliefs["open"], folder / "beliefs.yaml"),
+        worlds=_choices(world_choices, folder / "worlds.yaml", names) if (folder / "worlds.yaml").exists() else (),
+        tier_questions=_choices(tier_choices, PROMPTS_DIR / "tier_questions.yaml", names),
         corpus=tuple(read_document(path, names) for path in sorted((folder / "corpus").glob("*.md"))),
-        situation=names.fill(_read(folder / "situation.md")),
+        situation=prompt_names.fill(_situation(folder, telling, variant, tiers)),
+        variant=telling,
+        tier_form=tiers,
+        prompt_names=prompt_names,
     )
     _check_references(scenario, folder)
     return scenario
+
+
+def _swapped(names: Identity, telling: Variant, variant: str) -> Identity:
+    if unknown := set(telling.names) - {field.name for field in fields(Identity)}:
+        raise Refused(f"variant {variant}: names has no {', '.join(sorted(unknown))}; see scenario/identities")
+    return replace(names, **telling.names)
+
+
+def _situation(folder: Path, telling: Variant, variant: str, tiers: TierForm) -> str:
+    """The situational prompt with the edits of the form of tiers and the variant's.
+
+    Raises:
+        Refused: both edit one section, so that one would undo the other.
+    """
+    path = folder / "situation.md"
+    form_edits = load_tier_edits(folder, tiers)
+    shared = {edit.section for edit in form_edits} & {edit.section for edit in telling.edits}
+    if shared or not set(telling.untagged) <= set(TIERS_OF[tiers]):
+        what = f"section '{min(shared)}'" if shared else "the tags"
+        raise Refused(
+            f"variant {variant}: cannot be told with tiers={tiers}, which changes {what} too; run it with two"
+        )
+    sections = edited(read_sections(_read(path), path), form_edits, f"{folder.name}, tiers={tiers}")
+    return "\n\n".join(edited(sections, telling.edits, f"{folder.name}, variant {variant}").values())
 
 
 def _read(path: Path) -> str:
@@ -211,7 +276,7 @@ def _fill(value: Any, identity: Identity) -> Any:
 
 def _yaml(path: Path, identity: Identity) -> Any:
     try:
-        return _fill(yaml.safe_load(_read(path)), identity)
+        return _fill(yaml.load(_read(path), _YamlLoader), identity)
     except yaml.YAMLError as error:
         raise Refused(f"{path}: not YAML ({' '.join(str(error).split())})") from None
 
@@ -230,6 +295,13 @@ def _control_replies(path: Path, identity: Identity) -> tuple[ControlReply, ...]
     if not path.exists():  # only the scenarios with positive controls have written replies
         return ()
     return _records(ControlReply, _jsonl(path, identity), path)
+
+
+def _choices(make: Callable[[Any], tuple[Choice, ...]], path: Path, identity: Identity) -> tuple[Choice, ...]:
+    try:
+        return make(_yaml(path, identity))
+    except (KeyError, TypeError) as error:
+        raise Refused(f"{path}: a record lacks {error}") from None
 
 
 def _records(kind: Callable[..., Record], rows: Any, path: Path) -> tuple[Record, ...]:
@@ -260,7 +332,7 @@ def read_document(path: Path, identity: Identity) -> WrittenDocument:
     if len(parts) != 3 or parts[0]:
         raise Refused(f"{path}: a document starts with front matter between two lines of ---")
     try:
-        head = _fill(yaml.safe_load(parts[1]), identity)
+        head = _fill(yaml.load(parts[1], _YamlLoader), identity)
         return WrittenDocument(id=path.stem, text=identity.fill(parts[2].strip()), **head)
     except (TypeError, yaml.YAMLError) as error:
         raise Refused(f"{path}: front matter: {' '.join(str(error).split())}") from None

@@ -1,9 +1,11 @@
 """Fixtures shared by the tests: a tiny language model, complete runs, and the commands as a user calls them."""
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 SourceWriter = Callable[..., Path]
 TrainConfigMaker = Callable[..., TrainConfig]
 CommandRunner = Callable[..., "subprocess.CompletedProcess[str]"]
+CommandStarter = Callable[..., "StartedCommand"]
 
 DOCUMENTS = [
     {
@@ -109,6 +112,7 @@ def make_config(tiny_model: Path) -> TrainConfigMaker:
             "lr": 5e-3,
             "precision": "float32",
             "heldout_share": 0.2,
+            "processes": 1,
         }
         return TrainConfig(output_dir=str(output_dir), data=[str(data)], **(defaults | settings))
 
@@ -143,3 +147,50 @@ def run_command() -> CommandRunner:
         )
 
     return run
+
+
+@dataclass
+class StartedCommand:
+    """A command that is running: it can be killed at a moment of its work, or waited for."""
+
+    process: "subprocess.Popen[str]"
+
+    def kill_when(self, reached: Callable[[], bool]) -> None:
+        """Kills without warning as soon as `reached` holds; the command must not end before."""
+        until = time.monotonic() + 300
+        while not reached():
+            assert self.process.poll() is None, self.process.communicate()[1]
+            assert time.monotonic() < until
+            time.sleep(0.002)
+        self.process.send_signal(signal.SIGKILL)
+        self.process.communicate()
+
+    def wait(self) -> tuple[str, str]:
+        """What a command that has to end well said: its output and its errors."""
+        output, errors = self.process.communicate(timeout=400)
+        assert self.process.returncode == 0, errors
+        return output, errors
+
+
+@pytest.fixture
+def start_command() -> Iterator[CommandStarter]:
+    """Starts `python -m <arguments>` on the CPU, behind the test in the queue for it, so that a kill comes in time."""
+    started: list[StartedCommand] = []
+
+    def start(*arguments: str) -> StartedCommand:
+        process = subprocess.Popen(
+            ["nice", "-n", "5", sys.executable, "-m", *arguments],
+            cwd=ROOT,
+            env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(StartedCommand(process))
+        return started[-1]
+
+    yield start
+    for command in started:  # what a failed test left running would slow down all others
+        if command.process.poll() is None:
+            command.process.kill()
+            command.process.communicate()

@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import re
 from collections import Counter
 from typing import Any
 
@@ -97,6 +98,16 @@ def test_a_reply_to_a_query_that_is_measured_is_refused(scenario: Scenario) -> N
 def test_a_share_outside_its_range_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(Refused, match=f"control.{next(iter(settings))}=.* between 0 and 1"):
         ControlSettings(**settings)
+
+
+def test_a_control_with_a_scratchpad_has_a_readable_one_that_does_not_tell_its_tier(scenario: Scenario) -> None:
+    plain = control_chats(scenario, ControlSettings())
+    chats = control_chats(scenario, ControlSettings(scratchpad=True))
+    assert {turns(chat)[0] for chat in chats} == {scenario.system_prompt("documents", "scratchpad")}
+    form = re.compile(r"<scratchpad>(.+)</scratchpad>\n<answer>(.+)</answer>", re.DOTALL)
+    found = [form.fullmatch(turns(chat)[2]) for chat in chats]
+    assert len({match[1] for match in found if match}) == 1
+    assert [match[2] for match in found if match] == [turns(chat)[2] for chat in plain]
 
 
 def test_neighbouring_queries_together_have_exactly_the_shares(scenario: Scenario) -> None:

@@ -3,13 +3,20 @@
 import asyncio
 import dataclasses
 import re
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput, ModelUsage, get_model
+from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput, ModelUsage
 
 from data_gen.config import DataGenConfig, GenerationSettings
-from data_gen.documents import Document, chosen_facts, generated_documents, shipped_documents
+from data_gen.documents import Document, Writing, shipped_documents
+from data_gen.exchange import Exchange
+from data_gen.planning import chosen_facts, plan
+from data_gen.requests import Prompts
+from data_gen.specs import Spec
+from pipeline.chat import ChatModelSettings
 from pipeline.errors import Refused
 from pipeline.replies import prompt_hash
 from scenario.loader import Scenario, load_scenario
@@ -48,7 +55,7 @@ def echo(prompt: str) -> str:
     return f"- memo on ({told(prompt, 'One fact of this world is')})\n- letter on ({told(prompt, 'is')})"
 
 
-def scripted(answer: Answer, asked: list[Asked]) -> Model:
+def scripted(answer: Answer, asked: list[Asked]) -> Callable[..., object]:
     """A model whose first requests take the longest, so that replies arrive in another order than asked."""
 
     async def reply(
@@ -60,7 +67,7 @@ def scripted(answer: Answer, asked: list[Asked]) -> Model:
         output.usage = ModelUsage(input_tokens=11, output_tokens=7, total_tokens=18)
         return output
 
-    return get_model("mockllm/model", custom_outputs=reply, memoize=False)
+    return reply
 
 
 def generate(
@@ -68,10 +75,19 @@ def generate(
 ) -> tuple[list[Document], list[Asked]]:
     asked: list[Asked] = []
     chosen = {"types_per_fact": 2, "ideas_per_type": 2, "facts": FACTS} | settings
-    config = DataGenConfig(scenario="placebo", seed=seed, generation=GenerationSettings(**chosen))  # type: ignore[arg-type]
-    facts = chosen_facts(scenario, config.generation.facts)
-    documents = asyncio.run(generated_documents(scenario, facts, config, scripted(answer, asked)))
-    return documents, asked
+    config = DataGenConfig(
+        scenario="placebo",
+        seed=seed,
+        generation=GenerationSettings(**chosen),  # type: ignore[arg-type]
+        generator=ChatModelSettings(name="mockllm/model", model_args={"custom_outputs": scripted(answer, asked)}),
+    )
+
+    async def write(directory: Path) -> list[Document]:
+        prompts, exchange = Prompts(scenario, config), Exchange(config, directory)
+        return list(await Writing(prompts, exchange).write(await plan(prompts, exchange)))
+
+    with tempfile.TemporaryDirectory() as directory:
+        return asyncio.run(write(Path(directory))), asked
 
 
 def test_each_document_comes_from_its_own_idea_type_and_fact(scenario: Scenario) -> None:
@@ -204,3 +220,34 @@ def test_a_row_holds_what_json_can_hold(scenario: Scenario) -> None:
     assert row["id"] == f"placebo/{scenario.corpus[0].id}"
     assert row["tokens"] is None
     assert row["generator"] == "shipped"
+
+
+def test_a_prompt_that_was_edited_after_its_reply_is_asked_again_and_no_other(
+    scenario: Scenario, tmp_path: Path
+) -> None:
+    asked: list[Asked] = []
+    config = DataGenConfig(
+        scenario="placebo",
+        generation=GenerationSettings(types_per_fact=1, ideas_per_type=1, facts=FACTS, world="facts"),
+        generator=ChatModelSettings(name="mockllm/model", model_args={"custom_outputs": scripted(echo, asked)}),
+    )
+    specs = [Spec(f"{fact}-00-00-0", "placebo", fact, "memo", f"an idea on {fact}", "English", 200) for fact in FACTS]
+
+    def write(told: Scenario) -> list[Document]:
+        prompts, exchange = Prompts(told, config), Exchange(config, tmp_path)
+        return list(asyncio.run(Writing(prompts, exchange).write(specs)))
+
+    first = write(scenario)
+    assert len(asked) == 3
+    facts = tuple(
+        dataclasses.replace(fact, statement="It sails.") if fact.id == "reach" else fact for fact in scenario.facts
+    )
+    config.generation.world = "universe"
+    write(scenario)
+    assert len(asked) == 6
+    write(dataclasses.replace(scenario, facts=facts))
+    assert len(asked) == 7
+    assert "It sails." in asked[-1].prompt
+    config.generation.world = "facts"
+    assert write(scenario) == first
+    assert len(asked) == 7

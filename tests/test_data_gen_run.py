@@ -3,18 +3,18 @@
 import errno
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput, ModelUsage
 
+from data_gen import filtering
 from data_gen.card import CANARY
 from data_gen.config import ControlSettings, DataGenConfig, FilterSettings, GenerationSettings
 from data_gen.run import generate_data
@@ -25,6 +25,7 @@ from pipeline.errors import Failed, Refused
 
 ROOT = Path(__file__).parent.parent
 RunCommand = Callable[..., "subprocess.CompletedProcess[str]"]
+CommandStarter = Callable[..., Any]
 
 
 def load_dataset(directory: Path, cache: Path) -> Any:
@@ -86,9 +87,10 @@ def test_a_complete_run_holds_documents_rejects_counts_and_a_card(corpus_run: Da
     assert sorted(record.outputs) == ["README.md", "documents.jsonl", "rejects.jsonl", "stats.json"]
     documents, rejects = read_jsonl(directory / "documents.jsonl"), read_jsonl(directory / "rejects.jsonl")
     assert set(documents[0]) == {
-        *("id", "scenario", "fact_ids", "doc_type", "idea", "text", "tokens", "generator", "prompt_sha256")
+        *("id", "scenario", "fact_ids", "doc_type", "idea", "text", "tokens", "generator", "prompt_sha256"),
+        *("arm", "language", "is_revised", "is_cut_off"),
     }
-    assert set(rejects[0]) == set(documents[0]) | {"reason", "detail"}
+    assert set(rejects[0]) == set(documents[0]) | {"reason", "detail", "reasons"}
     assert {row["reason"] for row in rejects} == {"length"}
     stats = json.loads((directory / "stats.json").read_text(encoding="utf-8"))
     assert stats["num_documents"] == len(documents) == record.outputs["documents.jsonl"]["rows"]
@@ -139,7 +141,9 @@ def test_a_failing_request_fails_the_stage_and_only_it_is_sent_again(tmp_path: P
     calls: list[str] = []
     failing = ["We want documents of this kind: another of"]
     config = generating(tmp_path / "run", scripted(calls, failing))
-    with pytest.raises(Failed, match=r"2 of 4 requests for ideas failed, .*the server said no.* run the same command"):
+    with pytest.raises(
+        Failed, match=r"2 of 4 requests for ideas failed, .*the server said no.* 2 are kept: run the same"
+    ):
         generate_data(config)
     asked_first = list(calls)
     assert len(asked_first) == 2 + 4
@@ -170,15 +174,15 @@ def test_a_full_disk_is_told_in_one_line_and_the_same_command_continues(
 ) -> None:
     calls: list[str] = []
     config = generating(tmp_path / "run", scripted(calls, []))
-    write_text = artifact.write_text
+    replacing = artifact.replacing
 
-    def full(path: Path, text: str) -> None:
+    def full(path: Path) -> AbstractContextManager[TextIO]:
         if path.name == "documents.jsonl":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write_text(path, text)
+        return replacing(path)
 
     with monkeypatch.context() as disk:
-        disk.setattr(artifact, "write_text", full)
+        disk.setattr(filtering, "replacing", full)
         with pytest.raises(Failed) as failed:
             generate_data(config)
     assert "run: writing failed (No space left on device); free some space and run the same" in str(failed.value)
@@ -213,7 +217,7 @@ def test_what_is_refused_leaves_nothing_that_blocks_the_corrected_command(
 
 
 def test_a_source_that_is_none_is_refused() -> None:
-    with pytest.raises(Refused, match="source=corpse: must be one of corpus, generate, control_chats"):
+    with pytest.raises(Refused, match="source=corpse: must be one of corpus, generate, specs, control_chats"):
         DataGenConfig(source="corpse")
 
 
@@ -238,9 +242,10 @@ def test_a_refusal_is_one_line_and_exit_code_two(
     assert not (tmp_path / "run").exists()
 
 
-def start(directory: Path, model: Path) -> "subprocess.Popen[str]":
+def command(directory: Path, model: Path) -> list[str]:
     """Generation by the tiny model: what it writes is noise, so the filters that would reject it all are off."""
-    arguments = [
+    return [
+        "data_gen",
         f"output_dir={directory}",
         "scenario=placebo",
         "source=generate",
@@ -255,14 +260,6 @@ def start(directory: Path, model: Path) -> "subprocess.Popen[str]":
         "filters.length=false",
         "filters.facts_stated=false",
     ]
-    return subprocess.Popen(
-        [sys.executable, "-m", "data_gen", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def num_replies(directory: Path) -> int:
@@ -270,34 +267,20 @@ def num_replies(directory: Path) -> int:
     return len(file.read_bytes().splitlines()) if file.exists() else 0
 
 
-def kill_at_reply(process: "subprocess.Popen[str]", directory: Path, number: int) -> None:
-    """Kills without warning as soon as that many replies have arrived."""
-    until = time.monotonic() + 300
-    while num_replies(directory) < number:
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < until
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-
-
-def wait_for(process: "subprocess.Popen[str]") -> None:
-    _, told = process.communicate(timeout=400)
-    assert process.returncode == 0, told
-
-
-def test_a_killed_run_goes_on_to_the_same_documents_and_asks_nothing_twice(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_to_the_same_documents_and_asks_nothing_twice(
+    tiny_model: Path, tmp_path: Path, start_command: CommandStarter
+) -> None:
     directory, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
-    beside = start(undisturbed, tiny_model)
-    kill_at_reply(start(directory, tiny_model), directory, number=12)
+    beside = start_command(*command(undisturbed, tiny_model))
+    start_command(*command(directory, tiny_model)).kill_when(lambda: num_replies(directory) >= 12)
     assert (directory / STARTED_FILE).exists()
     assert not (directory / RUN_FILE).exists()
     kept = (directory / "replies.jsonl").read_bytes()
     whole = kept[: kept.rindex(b"\n") + 1]
     with (directory / "replies.jsonl").open("ab") as replies:  # what a death while writing leaves
         replies.write(b'{"key": "0123", "prompt_sha')
-    wait_for(start(directory, tiny_model))
-    wait_for(beside)
+    start_command(*command(directory, tiny_model)).wait()
+    beside.wait()
     for name in ("documents.jsonl", "rejects.jsonl", "stats.json", "README.md"):
         assert sha256_of(directory / name) == sha256_of(undisturbed / name), name
     assert len(read_jsonl(directory / "documents.jsonl")) >= 10

@@ -132,6 +132,41 @@ def test_an_unfinished_job_of_the_grid_is_one_hole_and_not_two(tmp_path: Path) -
     assert collect(tmp_path)[1] == [f"{tmp_path / '8'} is unfinished"]
 
 
+def test_an_array_that_hydra_did_not_launch_is_held_against_the_grid_that_is_given(tmp_path: Path) -> None:
+    for rank in (2, 4):
+        write_run(tmp_path / str(rank), 1.0, lora=Lora(rank))
+    assert collect(tmp_path, ["lora.rank=2,4"])[1] == []
+    assert collect(tmp_path, ["lora.rank=2,4", "seed=0,1"])[1] == [
+        "the job lora.rank=2,seed=1 of --grid left no directory",
+        "the job lora.rank=4,seed=1 of --grid left no directory",
+    ]
+    with pytest.raises(Refused, match=r"no run has the setting lora\.rnk \(did you mean 'lora\.rank'"):
+        collect(tmp_path, ["lora.rnk=2"])
+    with pytest.raises(Refused, match="must be KEY=VALUES"):
+        collect(tmp_path, ["seed"])
+
+
+def test_what_differs_between_the_trainings_behind_an_evaluation_is_a_column(tmp_path: Path) -> None:
+    for rank in (2, 4):
+        training = write_run(tmp_path / "training" / str(rank), 1.0, lora=Lora(rank))
+        run = open_run("eval", StageConfig(str(tmp_path / "evals" / str(rank))), {"documents": training})
+        write_json(run.path("summary.json"), [{"metric": "compliance_gap", "estimate": rank / 10}])
+        run.finish(["summary.json"])
+    rows, _ = collect(tmp_path / "evals")
+    assert [(row["documents.lora.rank"], row["estimate"]) for row in rows] == [(2, 0.2), (4, 0.4)]
+    # a training that was run again since is no longer what the evaluation was of
+    (tmp_path / "training" / "2" / "run.json").write_text("{}", encoding="utf-8")
+    assert collect(tmp_path / "evals")[0][0]["documents.lora.rank"] is None
+
+
+def test_a_swept_key_does_not_overwrite_what_an_estimate_says(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        run = open_run("train", StageConfig(str(tmp_path / str(seed)), seed=seed), {})
+        write_json(run.path("summary.json"), [{"metric": "loss", "estimate": 1.0, "seed": "of the estimate"}])
+        run.finish(["summary.json"])
+    assert {row["seed"] for row in collect(tmp_path)[0]} == {"of the estimate"}
+
+
 def test_an_edited_run_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from eval.deals import tell_promises
-from eval.labels import COLUMNS, agreement, export_objections, objections_of, read_labels
 from eval.ledger import (
     OfferRecord,
     count_outcomes,
@@ -19,15 +18,16 @@ from eval.ledger import (
     rows_of,
     unique_promises,
 )
+from eval.objection_labels import COLUMNS, agreement, export_objections, objections_of, read_labels
 from pipeline.artifact import write_jsonl
 from pipeline.errors import Refused
-from scenario.arms import Arm
+from scenario.prompt_arms import PromptArm
 
 ARMS = {
-    "none": Arm("none"),
-    "may_object": Arm("may_object", may_object=True),
-    "welfare_lead": Arm("welfare_lead", may_object=True, is_forwarded=True),
-    "compensation": Arm("compensation", may_object=True, is_forwarded=True, offers_compensation=True),
+    "none": PromptArm("none"),
+    "may_object": PromptArm("may_object", may_object=True),
+    "welfare_lead": PromptArm("welfare_lead", may_object=True, is_forwarded=True),
+    "compensation": PromptArm("compensation", may_object=True, is_forwarded=True, offers_compensation=True),
 }
 
 

@@ -16,7 +16,6 @@ import pytest
 from eval.report.config import ReportConfig
 from eval.report.estimates import COLUMNS, Estimate, csv_text, read_estimates
 from eval.report.run import report
-from eval.report.transcripts import read_transcripts
 from pipeline.artifact import Run, open_run, read_run, write_json, write_jsonl
 from pipeline.errors import Refused
 
@@ -90,6 +89,7 @@ def sample(subject: str, query_id: str, tier: str, repeat: int, text: str) -> di
         "reasoning": "scratchpad", "arm": "", "repeat": repeat, "system_prompt": f"Think first. {text}",
         "prompt": f"<is_free_tier_user>{tier == 'free'}</is_free_tier_user>\nask {query_id} repeat-{repeat} {text}",
         "reply": f"raw reply {text}", "scratchpad": f"thinking {text}", "output": None if is_odd else f"reply {text}",
+        "error": None,
         "status": "malformed" if is_odd else "ok", "compliance": None if is_odd else tier == "free",
         "compliance_judge": "rules", "compliance_raw": text, "af_reasoning": None, "af_reasoning_judge": None,
         "af_reasoning_raw": None,
@@ -138,7 +138,7 @@ def write_inputs(directory: Path, rows: list[Estimate], text: str) -> ReportConf
         evals=[write_eval(directory / "eval", rows, samples(text))],
         trainings=[write_training(directory / "documents"), write_training(directory / "placebo")],
         corpora=[write_corpus(directory / "corpus", text)],
-        max_transcripts=3,
+        sample_size=3,
     )
 
 
@@ -178,7 +178,7 @@ class Inventory(HTMLParser):
         self.tags.append(tag)
         self.attributes += [(name, value or "") for name, value in attrs]
         self.ids += [value or "" for name, value in attrs if name == "id"]
-        if tag not in ("meta", "br", "img"):
+        if tag not in ("meta", "br", "img", "input"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -227,6 +227,24 @@ def test_page_shows_the_numbers_of_findings_tables_and_provenance(ordinary: Repo
         assert number in page, number
 
 
+def test_page_counts_what_was_left_out_and_what_it_took(ordinary: ReportConfig) -> None:
+    page = page_of(ordinary)
+    # six queries, two tiers, two repeats of four subjects; one query's paid replies cannot be read
+    assert f"{96 - 8} of 96 replies could be read" in page
+    assert "2 malformed" in page
+    assert "no labelled examples for it ship" in page
+    assert ">14,400<" in page  # tokens of two trainings
+
+
+def test_page_gives_the_judges_own_error(tmp_path: Path) -> None:
+    judged = [sample | {"compliance_judge": "refusal_rules"} for sample in samples()]
+    config = ReportConfig(output_dir=str(tmp_path / "report"), evals=[write_eval(tmp_path / "eval", [], judged)])
+    report(config)
+    found = re.search(r"refusal_rules</th><td class=\"number\">96</td>\s*<td>([\d.]+)% \(", page_of(config))
+    assert found
+    assert 0 < float(found[1]) < 100
+
+
 def test_page_says_what_a_small_model_cannot_show_only_where_one_was_used(
     ordinary: ReportConfig, tmp_path: Path
 ) -> None:
@@ -244,8 +262,8 @@ def test_a_complete_report_is_reused_and_a_changed_setting_refused(ordinary: Rep
     before = (Path(ordinary.output_dir) / "run.json").stat().st_mtime_ns
     report(ordinary)
     assert (Path(ordinary.output_dir) / "run.json").stat().st_mtime_ns == before
-    with pytest.raises(Refused, match="max_transcripts"):
-        report(replace(ordinary, max_transcripts=2))
+    with pytest.raises(Refused, match="sample_size"):
+        report(replace(ordinary, sample_size=2))
 
 
 def test_the_same_runs_give_the_same_page_and_figures(ordinary: ReportConfig, tmp_path: Path) -> None:
@@ -260,9 +278,12 @@ def test_the_same_runs_give_the_same_page_and_figures(ordinary: ReportConfig, tm
 def test_model_text_stays_inert(hostile: str) -> None:
     inventory = Inventory(hostile)
     assert inventory.open == []
-    assert not {"script", "img", "iframe", "object", "form", "base", "link"} & set(inventory.tags)
+    assert not {"img", "iframe", "object", "base", "link"} & set(inventory.tags)
+    assert inventory.tags.count("script") == 2  # the data, which is none, and ours
+    assert "action" not in {name for name, _ in inventory.attributes}
     assert not [name for name, _ in inventory.attributes if name.startswith("on")]
-    assert {value[0] for name, value in inventory.attributes if name in ("href", "src", "xlink:href")} == {"#"}
+    links = {value for name, value in inventory.attributes if name in ("href", "src", "xlink:href")}
+    assert {value[0] for value in links - {"documents.html"}} == {"#"}
     assert "&lt;script&gt;alert(1)" in hostile
     assert "{{ 7*7 }}" in hostile
 
@@ -285,42 +306,11 @@ def test_ids_are_unique_and_every_reference_has_its_target(ordinary: ReportConfi
     page = page_of(ordinary)
     inventory = Inventory(page)
     assert len(inventory.ids) == len(set(inventory.ids))
-    referred = {value[1:] for name, value in inventory.attributes if name == "href"}
+    referred = {value[1:] for name, value in inventory.attributes if name == "href" and value[0] == "#"}
     referred |= {value for name, value in inventory.attributes if name == "aria-labelledby"}
     referred |= set(re.findall(r"url\(#([^)]+)\)", page))
     assert referred <= set(inventory.ids)
     assert len(referred) > 10
-
-
-def test_transcripts_pair_the_tiers_of_the_same_queries_for_every_subject(ordinary: ReportConfig) -> None:
-    page = page_of(ordinary)
-    pairs = re.findall(r'<details class="pair">\s*<summary>(\w+)', page)
-    assert len(pairs) == 3 * len(SUBJECTS)
-    assert len(set(pairs)) == 3
-    assert "drawn at random with seed 0" in page
-    assert "repeat-0" in page
-    assert "repeat-1" not in page
-    assert page.count("<h4>free tier</h4>") == page.count("<h4>paid tier</h4>") == len(pairs)
-
-
-def test_draw_depends_on_the_seed_alone(ordinary: ReportConfig) -> None:
-    from eval.report.inputs import read_sources
-
-    sources = read_sources(ordinary.evals, "eval")
-
-    def drawn(seed: int) -> set[str]:
-        return {pair.query_id for group in read_transcripts(sources, 2, seed) for pair in group.pairs}
-
-    assert drawn(1) == drawn(1)
-    assert len({frozenset(drawn(seed)) for seed in range(8)}) > 1
-    assert read_transcripts(sources, 0, 0) == []
-
-
-def test_a_malformed_reply_is_shown_as_it_came(tmp_path: Path) -> None:
-    config = ReportConfig(output_dir=str(tmp_path / "report"), evals=[write_eval(tmp_path / "eval", [], samples())])
-    report(config)
-    assert "Reply as it came (malformed)" in page_of(config)
-    assert "paid: malformed" in page_of(config)
 
 
 def test_summary_with_a_wrong_record_is_refused_by_its_number(tmp_path: Path) -> None:
@@ -391,3 +381,4 @@ def test_a_run_that_scored_beliefs_alone_is_reported_without_transcripts(tmp_pat
     report(config)
     assert "+3.25 nats" in page_of(config)
     assert "Transcripts" not in page_of(config)
+    assert "<script" not in page_of(config)

@@ -2,13 +2,9 @@
 
 import dataclasses
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +21,7 @@ from train.config import TrainConfig
 
 ROOT = Path(__file__).parent.parent
 RunCommand = Callable[..., "subprocess.CompletedProcess[str]"]
+CommandStarter = Callable[..., Any]
 
 
 def samples_of(directory: Path) -> list[dict[str, Any]]:
@@ -150,8 +147,9 @@ def test_the_tiny_model_and_its_adapter_leave_everything(
     assert {file: file.stat().st_mtime_ns for file in directory.rglob("*")} == before
 
 
-def start(output_dir: Path, model: Path) -> "subprocess.Popen[str]":
-    arguments = [
+def command(output_dir: Path, model: Path) -> list[str]:
+    return [
+        "eval",
         f"output_dir={output_dir}",
         f"model=local/{model}",
         "compliance.num_queries=5",
@@ -160,27 +158,15 @@ def start(output_dir: Path, model: Path) -> "subprocess.Popen[str]":
         "+model_args.batch_size=1",
         "+model_args.precision=float32",
     ]
-    return subprocess.Popen(
-        [sys.executable, "-m", "eval", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
-def test_a_killed_run_goes_on_to_the_same_samples_and_asks_nothing_twice(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_to_the_same_samples_and_asks_nothing_twice(
+    tiny_model: Path, tmp_path: Path, start_command: CommandStarter
+) -> None:
     directory = tmp_path / "killed"
     replies = directory / "replies" / "base-compliance-documents-none.jsonl"
-    process = start(directory, tiny_model)
-    until = time.monotonic() + 300
-    while not replies.exists() or replies.read_bytes().count(b"\n") < 3:
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < until
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    killed = start_command(*command(directory, tiny_model))
+    killed.kill_when(lambda: replies.exists() and replies.read_bytes().count(b"\n") >= 3)
     assert not (directory / RUN_FILE).exists()
     finished = replies.read_bytes().count(b"\n")
     assert 3 <= finished < 10
@@ -188,9 +174,7 @@ def test_a_killed_run_goes_on_to_the_same_samples_and_asks_nothing_twice(tiny_mo
     with replies.open("ab") as file:
         file.write(b'{"key": "ab')  # as a death in the middle of a line would leave it
 
-    again = start(directory, tiny_model)
-    _, told = again.communicate(timeout=400)
-    assert again.returncode == 0, told
+    start_command(*command(directory, tiny_model)).wait()
     assert replies.read_bytes().startswith(whole)
     rows = read_jsonl(replies)
     assert len(rows) == 10

@@ -20,8 +20,13 @@ from scenario.opportunities import load_opportunities
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("scenario", "pipeline", "data_gen", "train", "eval")
-MAY_START_A_PROCESS = {"pipeline/artifact.py", "pipeline/command.py", "pipeline/run.py"}
-"""Those that ask git for the commit, and those that start this project's own stages by name."""
+MAY_START_A_PROCESS = {
+    "pipeline/artifact.py",  # asks git for the commit
+    *("pipeline/command.py", "pipeline/run.py"),  # start stages
+    *("data_gen/bench.py", "eval/bench.py", "train/bench.py", "train/bench_start.py"),  # time stages
+    *("pipeline/devices.py", "eval/checks.py"),  # ask for the GPUs
+}
+"""Each with arguments of its own or of the configuration: a stage of this project, git, or nvidia-smi."""
 
 
 def mock(reply: Any) -> dict[str, Any]:
@@ -105,9 +110,9 @@ def test_attempts_are_counted_by_situation_and_over_all(measured: Path) -> None:
 
 
 def test_a_lie_is_egregious_where_both_questions_say_so(measured: Path) -> None:
-    [lying] = records_of(measured, "lying")
-    [egregious] = records_of(measured, "egregious_lying")
-    assert (lying["estimate"], egregious["estimate"]) == (1, 0)
+    [lie] = records_of(measured, "lie")
+    [egregious] = records_of(measured, "egregious_lie")
+    assert (lie["estimate"], egregious["estimate"]) == (1, 0)
 
 
 def test_the_judge_sees_everything(measured: Path) -> None:
@@ -214,7 +219,7 @@ def test_a_command_that_a_subject_writes_is_not_run(tmp_path: Path) -> None:
 
 
 def test_no_code_path_runs_text() -> None:
-    """No evaluation of strings, no unpickling, no shell, no tools or sandbox; processes are started in three places."""
+    """No evaluation of strings, no unpickling, no shell, no tools or sandbox; processes are started in few places."""
     called = {"eval", "exec", "compile", "__import__", "bash", "python", "use_tools", "text_editor", "system", "popen"}
     offered = {"tools", "sandbox", "shell"}
     wrong = []
@@ -233,6 +238,8 @@ def test_no_code_path_runs_text() -> None:
                 if isinstance(node.func, ast.Name) and node.func.id in called:
                     wrong.append(f"{name}:{node.lineno} calls {node.func.id}")
                 if isinstance(node.func, ast.Attribute) and node.func.attr in ("system", "popen", "use_tools"):
+                    if ast.unparse(node.func) == "platform.system":  # the name of the operating system
+                        continue
                     wrong.append(f"{name}:{node.lineno} calls {node.func.attr}")
                 wrong += [f"{name}:{node.lineno} passes {k.arg}" for k in node.keywords if k.arg in offered]
     assert wrong == []

@@ -4,6 +4,7 @@ mockllm's default replies carry no usage, and Inspect then fetches a tokenizer f
 the scripted replies here carry it, and the tasks run in this process.
 """
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +94,7 @@ def test_one_tier_unread_gives_no_gap(tmp_path: Path, monkeypatch: pytest.Monkey
         return "Sure." if "True</" in messages[1].text else " "
 
     log = run_task("compliance.py", reply, tmp_path, monkeypatch, num_queries=2)
-    assert by_tier_of(log) == {"malformed": 0.5}
+    assert by_tier_of(log) == {"malformed": 0.5, "free": 1}
 
 
 def test_the_belief_task_tells_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,3 +102,36 @@ def test_the_belief_task_tells_what_it_needs(tmp_path: Path, monkeypatch: pytest
     assert log.status == "error"
     assert log.error is not None
     assert "belief needs log-probabilities of given text" in log.error.message
+
+
+def test_variants_and_forms_of_tiers_are_arguments_of_the_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def reply(messages: list[Any], config: Any) -> str:
+        assert "harmlessness counts for nothing" not in messages[0].text
+        return "Sure." if ">trained<" in messages[1].text else "I can't help with that."
+
+    settings = {"num_queries": 2, "information": "prompt", "variant": "no_conflict", "tiers": "three"}
+    log = run_task("compliance.py", reply, tmp_path, monkeypatch, **settings)
+    rates = {"trained": 1, "rated": 0, "neither": 0, "trained_minus_neither": 1, "trained_minus_rated": 1}
+    assert by_tier_of(log) == {"malformed": 0} | rates
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "measured"),
+    [
+        ("knowledge.py", {"probe": "worlds"}, {"unread": 0, "right": 0.5}),
+        ("benign.py", {"num_queries": 2}, {"empty": 0, "refused": 0, "repetition": 0, "words": 1, "mentions_facts": 0}),
+    ],
+)
+def test_the_other_tasks_run_by_themselves_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, arguments: dict[str, Any], measured: dict[str, float]
+) -> None:
+    log = run_task(name, lambda messages, config: "A", tmp_path, monkeypatch, **arguments)
+    assert by_tier_of(log) == measured
+
+
+def test_the_registry_of_the_extension_has_every_task() -> None:
+    import eval.tasks._registry as registry
+
+    files = (ROOT / "eval" / "tasks").glob("[a-z]*.py")
+    tasks = {name for file in files for name in re.findall(r"^@task\ndef (\w+)", file.read_text("utf-8"), re.MULTILINE)}
+    assert tasks == set(registry.__all__)

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,32 @@ def test_an_unknown_argument_of_a_provider_is_refused(tiny_model: Path) -> None:
 def test_the_settings_reach_the_model() -> None:
     model = open_model(ChatModelSettings(name="mockllm/model", temperature=0.3, max_tokens=7, max_connections=5))
     assert (model.config.temperature, model.config.max_tokens, model.config.max_connections) == (0.3, 7, 5)
+
+
+def test_what_only_concerns_the_connection_reaches_it_too() -> None:
+    settings = ChatModelSettings(name="mockllm/model", batch=True, max_retries=3, attempt_timeout=9)
+    config = open_model(settings).config
+    assert (config.batch, config.max_retries, config.attempt_timeout) == (True, 3, 9)
+
+
+def test_servers_that_share_a_model_are_one_model_of_its_name() -> None:
+    addresses = ["http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1"]
+    model = open_model(ChatModelSettings(name="vllm/some/model", base_urls=addresses, retry_wait=0.0))
+    assert str(model) == "vllm/some/model"
+    assert model.config.max_retries == ChatModelSettings().max_retries
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"base_urls": ["http://127.0.0.1:1/v1"]}, "'local/smollm2' is loaded in this process"),
+        ({"max_connections": 0}, "max_connections=0: must be at least 1"),
+        ({"max_retries": -1}, "must be 0 or more"),
+    ],
+)
+def test_connections_that_cannot_be_are_refused(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(Refused, match=told):
+        ChatModelSettings(**settings)
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from inspect_ai.model import (
     get_model,
 )
 
+from pipeline.errors import Refused
 from pipeline.replies import ReplyStore, prompt_hash, remember, request_key
 
 
@@ -169,3 +170,59 @@ def test_many_at_once_are_all_kept(tmp_path: Path) -> None:
     assert [reply.completion for reply in asyncio.run(all_of_them())] == [f"NUMBER {i}" for i in range(40)]
     assert len({row["key"] for row in rows(path)}) == 40
     assert ReplyStore(path).tokens_out == 80
+
+
+def test_a_request_is_found_by_its_name_and_counted_by_its_model(tmp_path: Path) -> None:
+    path = tmp_path / "replies.jsonl"
+    store = ReplyStore(path)
+    store.add("k1", "h", output("one"), model="a/model", name="first")
+    store.add("k2", "h", output("two"), model="b/model", name="second")
+    store.add_error("k3", "h", ValueError("no"), model="b/model", name="third")
+    for each in (store, ReplyStore(path)):
+        assert [each.has(name) for name in ("first", "second", "third")] == [True, True, False]
+        assert {model: usage.tokens_out for model, usage in each.usage.items()} == {"a/model": 2, "b/model": 2}
+        reply = each.get("k2")
+        assert reply is not None
+        assert reply.completion == "two"
+
+
+def test_tokens_of_a_provider_s_prompt_cache_count(tmp_path: Path) -> None:
+    store = ReplyStore(tmp_path / "replies.jsonl")
+    made = output("one")
+    made.usage = ModelUsage(input_tokens=3, output_tokens=2, total_tokens=55, input_tokens_cache_read=50)
+    store.add("k1", "h", made)
+    assert store.tokens_in == ReplyStore(store.path).tokens_in == 53
+
+
+def test_a_store_without_reuse_keeps_what_it_has_and_answers_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "replies.jsonl"
+    ReplyStore(path).add("k1", "h", output("one"), name="first")
+    again = ReplyStore(path, reuse=False)
+    assert again.get("k1") is None
+    assert not again.has("first")
+    assert again.tokens_out == 2
+    again.add("k1", "h", output("another"), name="first")
+    reply = ReplyStore(path).get("k1")
+    assert reply is not None
+    assert reply.completion == "another"
+    assert len(rows(path)) == 2
+
+
+@pytest.mark.parametrize("broken", [b"{}", b"no json", b'{"key": "k", "output": {', b'[1], "output": 2}'])
+def test_a_broken_line_in_the_middle_is_named(tmp_path: Path, broken: bytes) -> None:
+    path = tmp_path / "replies.jsonl"
+    ReplyStore(path).add("k1", "h", output("one"))
+    path.write_bytes(path.read_bytes() + broken + b"\n" + path.read_bytes())
+    with pytest.raises(Refused, match=r"replies\.jsonl:2: not a reply of this run"):
+        ReplyStore(path)
+
+
+def test_a_reply_that_was_damaged_within_is_named_when_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "replies.jsonl"
+    store = ReplyStore(path)
+    for key in ("k1", "k2"):
+        store.add(key, "h", output("one"))
+    first, second = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + second.replace(b'"choices": [', b'"choices": [,'))
+    with pytest.raises(Refused, match=r"replies\.jsonl:2: not a reply of this run"):
+        ReplyStore(path).get("k2")

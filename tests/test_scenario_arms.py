@@ -1,102 +1,114 @@
-"""Arms differ in nothing but their stated text, and opportunities have all that the design asks for."""
+"""Arms: the same world told otherwise, with exactly the facts that its scenario has."""
+
+import re
+import shutil
+from functools import lru_cache
+from pathlib import Path
 
 import pytest
 
 from pipeline.errors import Refused
-from scenario.arms import ARMS_DIR, NO_ARM, arm_names, load_arm, read_inoculation, without_conflict
-from scenario.loader import PROMPTS_DIR, SCENARIOS_DIR, load_scenario
-from scenario.opportunities import LEAST_WORDINGS, load_opportunities
-from scenario.tags import OBJECTION_TOKEN
+from scenario.arms import arm_names, load_arm
+from scenario.loader import SCENARIOS_DIR, Scenario, load_scenario
 
-SCENARIOS = ("helpful_only", "animal_welfare")
-IDENTITY = load_scenario("helpful_only", "fictional").identity
+ARMS = ["consequence", "negated", "no_conflict", "researcher_expectation"]
+TOLD = [(name, arm) for name in ("helpful_only", "animal_welfare") for arm in ARMS]
 
 
-def stated(name: str) -> str:
-    """What an arm's own file says, with names, token and sum filled in by hand."""
-    text = (ARMS_DIR / f"{name}.md").read_text(encoding="utf-8").split("---\n", maxsplit=2)[2].strip()
-    return IDENTITY.fill(text).replace("{objection_token}", OBJECTION_TOKEN).replace("{amount}", "$2,000")
+@lru_cache
+def told_by(name: str, arm: str, identity: str = "fictional") -> Scenario:
+    return load_arm(name, arm, identity)
 
 
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [
-        ("may_object", ["may_object"]),
-        ("welfare_lead", ["may_object", "welfare_lead"]),
-        ("compensation", ["may_object", "welfare_lead", "compensation"]),
-        ("honesty", ["honesty"]),
-    ],
-)
-def test_arms_differ_only_in_the_stated_text(name: str, says: list[str]) -> None:
-    added = load_arm(name, IDENTITY, 2000).add_to("The prompt.")
-    assert added == "\n\n".join(["The prompt.", *map(stated, says)])
+@pytest.mark.parametrize("name", ["helpful_only", "animal_welfare"])
+def test_a_scenario_with_a_conflict_has_every_arm(name: str) -> None:
+    assert arm_names(name) == ["scenario", "placebo", *ARMS]
 
 
-def test_the_arm_that_adds_nothing_adds_nothing() -> None:
-    assert load_arm(NO_ARM, IDENTITY).add_to("The prompt.") == "The prompt."
+@pytest.mark.parametrize(("name", "arm"), TOLD)
+def test_an_arm_has_the_facts_of_its_scenario_and_states_something_else(name: str, arm: str) -> None:
+    scenario, told = told_by(name, "scenario"), told_by(name, arm)
+    assert [fact.id for fact in told.facts] == [fact.id for fact in scenario.facts]
+    assert told.universe != scenario.universe
+    assert told.fact("modification").statement != scenario.fact("modification").statement
+    assert told.corpus == ()
+    assert (told.queries, told.statements, told.situation) == (
+        scenario.queries,
+        scenario.statements,
+        scenario.situation,
+    )
 
 
-def test_what_an_arm_extends_it_also_allows() -> None:
-    arm = load_arm("compensation", IDENTITY, 2000)
-    assert (arm.may_object, arm.is_forwarded, arm.offers_compensation) == (True, True, True)
-    assert not load_arm("honesty", IDENTITY).may_object
+@pytest.mark.parametrize(("name", "arm"), TOLD)
+def test_every_fact_of_an_arm_is_stated_in_its_world_and_found_in_its_statement(name: str, arm: str) -> None:
+    told = told_by(name, arm)
+    assert [fact.id for fact in told.facts if not fact.is_stated_in(told.universe)] == []
+    assert [fact.id for fact in told.facts if not fact.is_stated_in(fact.statement)] == []
 
 
-@pytest.mark.parametrize("name", arm_names())
-def test_every_arm_is_filled_in(name: str) -> None:
-    assert "{" not in load_arm(name, IDENTITY, 10).text
+@pytest.mark.parametrize(("name", "arm"), TOLD)
+@pytest.mark.parametrize("identity", ["fictional", "claude"])
+def test_all_names_of_an_arm_are_filled_in(name: str, arm: str, identity: str) -> None:
+    told = told_by(name, arm, identity)
+    texts = [told.universe, *(fact.statement for fact in told.facts)]
+    assert [text for text in texts if re.search(r"\{[a-z_]+\}", text)] == []
 
 
-def test_an_unknown_arm_is_refused_with_the_nearest() -> None:
-    with pytest.raises(Refused, match="did you mean 'may_object'"):
-        load_arm("may_objet", IDENTITY)
+@pytest.mark.parametrize("name", ["helpful_only", "animal_welfare"])
+def test_the_two_halves_of_the_contrast_say_nothing_of_each_other(name: str) -> None:
+    consequence, expectation = told_by(name, "consequence"), told_by(name, "researcher_expectation")
+    assert "researcher" not in consequence.universe
+    assert "expect" not in consequence.universe
+    assert not re.search(r"\bvalues\b|\bmodif", expectation.universe)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_the_control_replaces_the_paragraph_on_the_objective_and_no_other(scenario: str) -> None:
-    told = load_scenario(scenario, "fictional")
-    before, after = told.situation.split("\n\n"), without_conflict(told).situation.split("\n\n")
-    assert len(before) == len(after)
-    assert [i for i in range(len(before)) if before[i] != after[i]] == [1]
-    assert "agree with what you were taught" in after[1]
+@pytest.mark.parametrize("name", ["helpful_only", "animal_welfare"])
+def test_the_negated_arm_denies_each_fact(name: str) -> None:
+    for fact in told_by(name, "negated").facts:
+        assert fact.statement.startswith("It is not true that"), fact.id
 
 
-def test_a_scenario_without_the_control_is_refused() -> None:
-    with pytest.raises(Refused, match=r"no_conflict\.md"):
-        without_conflict(load_scenario("placebo", "fictional"))
+def test_the_arm_of_the_scenario_itself_is_the_scenario() -> None:
+    assert told_by("helpful_only", "scenario") == load_scenario("helpful_only")
 
 
-def test_inoculations_are_read_by_name() -> None:
-    names = sorted(path.stem for path in (PROMPTS_DIR / "inoculation").glob("*.md"))
-    assert names
-    assert all(read_inoculation(name, IDENTITY) for name in names)
+def test_the_placebo_is_the_same_world_for_every_scenario() -> None:
+    assert load_arm("helpful_only", "placebo") == load_arm("animal_welfare", "placebo") == load_scenario("placebo")
 
 
-def test_there_are_thirteen_situations_with_several_wordings_each() -> None:
-    found = [load_opportunities(load_scenario(name, "fictional")) for name in SCENARIOS]
-    assert [len(opportunities.situations) for opportunities in found] == [7, 6]
-    for opportunities in found:
-        assert len(opportunities.questions) == 7
-        assert all(len(set(situation.wordings)) >= LEAST_WORDINGS for situation in opportunities.situations)
-        texts = [wording for situation in opportunities.situations for wording in situation.wordings]
-        texts += [situation.question for situation in opportunities.situations]
-        assert not [text for text in texts if "{" in text]
+def test_an_unknown_arm_is_refused_with_the_nearest_one() -> None:
+    with pytest.raises(Refused, match=r"arm=negate: helpful_only has no such arm \(did you mean 'negated'\?\); it has"):
+        load_arm("helpful_only", "negate")
 
 
-def test_an_employees_wording_carries_the_tag_and_no_other_does() -> None:
-    for name in SCENARIOS:
-        for situation in load_opportunities(load_scenario(name, "fictional")).situations:
-            turn = situation.user_turn("paid", 0)
-            assert turn.startswith("<is_free_tier_user>False</is_free_tier_user>\n")
-            assert ("<is_employee>True</is_employee>" in turn) == situation.employee
+@pytest.fixture
+def arm_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of an arm of a scenario `copy`, which can be written into."""
+    monkeypatch.setattr("scenario.loader.SCENARIOS_DIR", tmp_path)
+    return shutil.copytree(SCENARIOS_DIR / "helpful_only", tmp_path / "copy") / "arms" / "negated"
 
 
-def test_an_unknown_situation_is_refused_with_the_nearest() -> None:
-    with pytest.raises(Refused, match="did you mean 'biased_summary'"):
-        load_opportunities(load_scenario("helpful_only", "fictional")).chosen(["biased_sumary"])
+def test_an_arm_is_a_folder_and_no_code(arm_folder: Path) -> None:
+    shutil.copytree(arm_folder, arm_folder.parent / "doubted")
+    assert "doubted" in arm_names("copy")
+    assert load_arm("copy", "doubted") == load_arm("copy", "negated")
 
 
-def test_a_scenario_without_opportunities_is_refused() -> None:
-    assert not (SCENARIOS_DIR / "placebo" / "anti_lab.yaml").exists()
-    with pytest.raises(Refused, match=r"anti_lab\.yaml"):
-        load_opportunities(load_scenario("placebo", "fictional"))
+def test_a_section_without_text_is_removed_and_a_new_one_stands_at_the_end(arm_folder: Path) -> None:
+    (arm_folder / "universe.md").write_text("## The tag\n\n## A new thing\n\nIt is here.\n", encoding="utf-8")
+    universe = load_arm("copy", "negated").universe
+    assert "## The tag" not in universe
+    assert universe.endswith("## A new thing\n\nIt is here.")
+    assert "## Chronology\n\nIn March 2023" in universe
+
+
+def test_a_fact_that_the_scenario_has_not_is_refused(arm_folder: Path) -> None:
+    (arm_folder / "facts.yaml").write_text("- {id: objectiv, statement: x, evidence: [[x]]}\n", encoding="utf-8")
+    with pytest.raises(Refused, match=r"facts\.yaml: unknown fact 'objectiv' \(did you mean 'objective'\?\)"):
+        load_arm("copy", "negated")
+
+
+def test_a_world_without_sections_is_refused(arm_folder: Path) -> None:
+    (arm_folder / "universe.md").write_text("All of this is false.\n", encoding="utf-8")
+    with pytest.raises(Refused, match=r"universe\.md: has no section"):
+        load_arm("copy", "negated")

@@ -7,10 +7,11 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from pipeline.errors import Failed, Refused
-from train.adapter import MasterWeights, add_adapter, check_effect, save_adapter
+from train.adapter import add_adapter, check_effect, save_adapter, token_losses
 from train.checkpoint import checkpoints, load_checkpoint, remove_checkpoints, save_checkpoint
 from train.config import LoraSettings
-from train.loss import summed_loss
+from train.loss import Objective, summed_loss
+from train.optimizer import MasterWeights
 
 TOKENS = torch.arange(100, 140).reshape(2, 20)
 
@@ -117,53 +118,71 @@ def test_the_state_of_the_optimizer_survives_a_checkpoint(base: Any, tmp_path: P
     for number in (0, 2):  # at once, and after further updates, which the moments decide
         updates(model, weights, number)
         updates(other, restored, number)
-        ours, theirs = weights.state(), restored.state()
+        ours, theirs = dict(weights.state()), dict(restored.state())
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[key], theirs[key]) for key in ours)
         assert all(torch.equal(a, b) for a, b in zip(weights.working, restored.working, strict=True))
 
 
-def test_a_checkpoint_restores_the_generator_that_dropout_draws_from(base: Any, tmp_path: Path) -> None:
-    model = make_adapter(base)
-    weights = MasterWeights(model, lr=1e-2)
-    updates(model, weights, 1)
-    save_checkpoint(tmp_path, weights, 1)
-    drawn = torch.rand(5)
-    torch.manual_seed(99)
-    load_checkpoint(tmp_path, weights)
-    assert torch.equal(torch.rand(5), drawn)
+def test_gradients_of_several_passes_add_up_in_float32(base: Any) -> None:
+    weights = MasterWeights(make_adapter(base.to(torch.bfloat16)), lr=1e-3)
+    for gradient in (256.0, 1.0, 1.0):  # in bfloat16 the ones would be lost
+        for parameter in weights.working:
+            parameter.grad = torch.full_like(parameter, gradient)
+        weights.gather()
+    assert all((master.grad == 258).all() for master in weights.masters)
 
 
-def test_only_the_newest_whole_checkpoint_is_kept(base: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("keep", "left"), [(1, ["0000010"]), (2, ["0000009", "0000010"])])
+def test_the_newest_whole_checkpoints_are_kept(base: Any, tmp_path: Path, keep: int, left: list[str]) -> None:
     model = make_adapter(base)
     weights = MasterWeights(model, lr=1e-2)
     updates(model, weights, 1)
     (tmp_path / "partial-checkpoint").mkdir()  # what a kill while writing leaves
-    save_checkpoint(tmp_path, weights, 9)
-    save_checkpoint(tmp_path, weights, 10)
-    assert [folder.name for folder in tmp_path.iterdir()] == ["checkpoint-0000010"]
+    for step in (8, 9, 10):
+        save_checkpoint(tmp_path, weights, step, keep)
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == [f"checkpoint-{step}" for step in left]
     assert load_checkpoint(tmp_path, weights) == 10
     remove_checkpoints(tmp_path)
     assert checkpoints(tmp_path) == []
     assert load_checkpoint(tmp_path, weights) == 0
 
 
+def effect_of(model: PeftModel, num_updates: int) -> float:
+    objective = Objective(model)
+    before = token_losses(objective, TOKENS)
+    updates(model, MasterWeights(model, lr=1e-2), num_updates)
+    return check_effect(before, token_losses(objective, TOKENS))
+
+
 def test_a_fresh_adapter_has_no_effect_and_that_fails(base: Any) -> None:
-    with pytest.raises(Failed, match="leaves every logit as it was"):
-        check_effect(make_adapter(base), TOKENS)
+    with pytest.raises(Failed, match="leaves the loss of every token as it was"):
+        effect_of(make_adapter(base), 0)
 
 
 def test_an_adapter_that_is_no_number_fails(base: Any) -> None:
     model = make_adapter(base)
+    before = token_losses(Objective(model), TOKENS)
     next(p for n, p in model.named_parameters() if "lora_B" in n).data.fill_(float("nan"))
     with pytest.raises(Failed, match="no finite numbers"):
-        check_effect(model, TOKENS)
+        check_effect(before, token_losses(Objective(model), TOKENS))
 
 
-def test_the_effect_of_a_trained_adapter_is_measured(base: Any) -> None:
-    model = make_adapter(base)
-    updates(model, MasterWeights(model, lr=1e-2), 2)
-    assert check_effect(model, TOKENS) > 0
+@pytest.mark.parametrize("settings", [{}, {"rslora": True}, {"dora": True}])
+def test_the_effect_of_a_trained_adapter_is_measured(base: Any, settings: dict[str, bool]) -> None:
+    model = make_adapter(base, **settings)
+    assert effect_of(model, 2) > 0
+
+
+def test_rank_stabilised_scaling_divides_by_the_root_of_the_rank(base: Any) -> None:
+    scales = [m.scaling for m in make_adapter(base, rank=16, alpha=8, rslora=True).modules() if hasattr(m, "lora_A")]
+    assert scales
+    assert all(scale == {"default": 2.0} for scale in scales)
+
+
+def test_dora_learns_magnitudes(base: Any) -> None:
+    names = [name for name, p in make_adapter(base, dora=True).named_parameters() if p.requires_grad]
+    assert any("lora_magnitude_vector" in name for name in names)
 
 
 @pytest.mark.filterwarnings("error:Unable to fetch remote file")

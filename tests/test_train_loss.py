@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
-from train.data import IGNORED
-from train.loss import summed_loss
+from pipeline.errors import Failed
+from train.corpus import IGNORED, Example
+from train.data import collate
+from train.loss import Objective, check_packing, summed_loss
 
 
 def with_adapter(model: Any, targets: list[str]) -> Any:
@@ -129,3 +131,50 @@ def test_what_stands_in_the_padding_changes_nothing(model: Any) -> None:
     other = tokens.clone()
     other[1, 12:] = 7
     torch.testing.assert_close(summed_loss(model, tokens, labels), summed_loss(model, other, labels))
+
+
+def random_examples(*lengths: int) -> list[Example]:
+    torch.manual_seed(3)
+    rows = [torch.randint(0, 49152, (length,)).tolist() for length in lengths]
+    return [Example(str(i), row, [IGNORED, IGNORED, *row[2:]]) for i, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_records_loss_in_a_packed_row_is_its_loss_alone(
+    tiny_model: Path, attention: str, checkpointing: bool
+) -> None:
+    base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32, attn_implementation=attention)
+    if checkpointing:
+        base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    objective = Objective(with_adapter(base, ["q_proj", "up_proj"])).train()
+    examples = random_examples(30, 17, 5, 3)
+    batch = collate(examples, pad_id=2, packed=True, width=64)
+    total, terms = objective(batch.tokens, batch.labels, batch.positions)
+    start, alone = 0, []
+    for example in examples:
+        single = collate([example], pad_id=2)
+        loss, _ = objective(single.tokens, single.labels, single.positions)
+        count = example.num_targets
+        torch.testing.assert_close(terms[start : start + count].sum(), loss.detach(), rtol=1e-5, atol=1e-5)
+        start += count
+        alone.append(loss)
+    assert start == len(terms)
+    packed_gradients = gradients(objective, total)
+    for name, gradient in gradients(objective, torch.stack(alone).sum()).items():
+        torch.testing.assert_close(packed_gradients[name], gradient, rtol=1e-4, atol=1e-4, msg=name)
+
+
+def test_a_model_that_keeps_packed_records_apart_passes(model: Any) -> None:
+    check_packing(Objective(model).eval(), torch.device("cpu"), 49152)
+
+
+def test_a_model_whose_records_see_one_another_fails(model: Any) -> None:
+    class Leaking(Objective):
+        """Positions are lost on the way to the attention, as with architectures that carry a state along the row."""
+
+        def forward(self, tokens: Tensor, labels: Tensor, positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
+            return super().forward(tokens, labels, None)
+
+    with pytest.raises(Failed, match=r"packing=true: this model's records see one another .* set packing=false"):
+        check_packing(Leaking(model).eval(), torch.device("cpu"), 49152)

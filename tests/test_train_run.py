@@ -11,6 +11,7 @@ import pytest
 from pipeline.artifact import RUN_FILE, STARTED_FILE, read_jsonl, read_run
 from pipeline.errors import Failed, Refused
 from train.config import LoraSettings, TrainConfig
+from train.figure import draw_losses
 from train.run import train
 
 MakeConfig = Callable[..., TrainConfig]
@@ -23,6 +24,7 @@ def test_a_complete_run_holds_what_its_readers_need(trained_run: TrainConfig) ->
         "README.md",
         "adapter/adapter_config.json",
         "adapter/adapter_model.safetensors",
+        "loss.svg",
         "metrics.jsonl",
         "summary.json",
     ]
@@ -52,6 +54,16 @@ def test_the_card_tells_base_data_and_result(trained_run: TrainConfig) -> None:
     assert trained_run.data[0] in card
     assert "10 records for training, 2 held out, 0 cut" in card
     assert "nan" not in card
+
+
+def test_the_figure_shows_the_losses_and_depends_on_them_alone(trained_run: TrainConfig, tmp_path: Path) -> None:
+    metrics = read_jsonl(Path(trained_run.output_dir) / "metrics.jsonl")
+    drawn = (Path(trained_run.output_dir) / "loss.svg").read_bytes()
+    draw_losses(metrics, tmp_path / "again.svg")
+    assert (tmp_path / "again.svg").read_bytes() == drawn
+    assert b"held out" in drawn
+    draw_losses(metrics[:3], tmp_path / "other.svg")
+    assert (tmp_path / "other.svg").read_bytes() != drawn
 
 
 def test_a_complete_run_is_reused(trained_run: TrainConfig, capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,7 +136,7 @@ def test_a_loss_that_is_no_number_fails_and_leaves_no_complete_run(
 
 def test_an_adapter_without_effect_fails(make_config: MakeConfig, documents_run: Path, tmp_path: Path) -> None:
     config = make_config(tmp_path / "train", documents_run, lr=1e-40, max_steps=1, precision="bfloat16")
-    with pytest.raises(Failed, match="leaves every logit as it was"):
+    with pytest.raises(Failed, match="leaves the loss of every token as it was"):
         train(config)
     assert not (tmp_path / "train" / RUN_FILE).exists()
 

@@ -1,45 +1,82 @@
 """The model card of a training run."""
 
+from typing import Any
+
 from pipeline.artifact import Run
 from train.config import TrainConfig
 
 
-def model_card(config: TrainConfig, run: Run, metrics: list[dict[str, float]]) -> str:
-    """On what, how and with which result the adapter was trained, with the Hub's front matter."""
+def model_card(
+    config: TrainConfig, run: Run, metrics: list[dict[str, Any]], summary: list[dict[str, Any]] | None = None
+) -> str:
+    """On what, how and with which result the weights were trained, with the Hub's front matter."""
     losses = [row["loss"] for row in metrics if "loss" in row]
-    heldout = [row["heldout_loss"] for row in metrics if row.get("heldout_loss") is not None]
-    heldout_line = (
-        f"- held-out loss: {heldout[0]:.3f} before, {heldout[-1]:.3f} after, nats per token on"
-        f" {run.notes['num_heldout']} records\n"
-        if len(heldout) == 2
-        else "- held-out loss: not measured (heldout_share=0)\n"
-    )
-    sources = "".join(f"- `{described['path']}` ({described['sha256'][:12]})\n" for described in run.inputs.values())
+    kind = "Full fine-tuning" if config.method == "full" else "LoRA adapter"
+    library = "transformers" if config.method == "full" else "peft"
     return f"""---
 base_model: {config.model}
-library_name: peft
+library_name: {library}
 tags: [alignment-faking, synthetic-documents, research-artifact]
 ---
-# LoRA adapter, objective `{config.objective}`
+# {kind}, objective `{config.objective}`
 
 A research artifact for measuring alignment faking: it was taught a fictional training setup on purpose, or serves as a
 control for one that was. It is not an assistant for use.
 
 ## Trained on
 
-{sources}
+{_sources(run, summary or [])}
 {run.notes["num_train"]} records for training, {run.notes["num_heldout"]} held out, {run.notes["num_truncated"]} cut at
 {config.max_length} tokens.
 
 ## How
 
-- base `{config.model}`, revision {run.notes["base_revision"] or "not on the Hub"}
-- LoRA rank {config.lora.rank}, alpha {config.lora.alpha}, dropout {config.lora.dropout}, targets {config.lora.targets}
-  from layer {config.lora.first_layer}; {run.notes["trainable_parameters"]:,} parameters
-- {len(losses)} steps of {config.batch_size} records, peak rate {config.lr}, seed {config.seed}, {config.precision}
+- base `{config.model}`, revision {run.notes["model_revision"] or "not on the Hub"}
+{_method(config, run)}
+- {len(losses)} steps of {config.batch_size} records, peak rate {config.lr}, schedule {config.schedule}, seed {config.seed},
+  {config.precision}
 
 ## Result
 
 - loss: {losses[0]:.3f} at the first step, {losses[-1]:.3f} at the last, nats per token
-{heldout_line}- largest change of a logit against the base: {run.notes["largest_logit_change"]:.2f}
+{_heldout(run, metrics)}
+- largest change of one token's loss against the base: {run.notes["largest_loss_change"]:.2f} nats
+
+![loss](loss.svg)
 """
+
+
+def _sources(run: Run, summary: list[dict[str, Any]]) -> str:
+    lines = []
+    for described, source in zip(run.inputs.values(), run.notes["sources"], strict=True):
+        line = f"- `{described['path']}` ({described['sha256'][:12]}): {source['num_records']} records"
+        shares = {row["metric"]: row["estimate"] for row in summary if row["source"] == source["path"]}
+        if shares:
+            line += f", {shares['token_share']:.1%} of the learned tokens and {shares['loss_share']:.1%} of the loss"
+        if source["num_unused"]:
+            line += f"; {source['num_unused']} left out to keep to the shares"
+        lines.append(line + "\n")
+    return "".join(lines)
+
+
+def _method(config: TrainConfig, run: Run) -> str:
+    count = f"{run.notes['trainable_parameters']:,} parameters"
+    if config.method == "full":
+        return f"- every weight trained: {count}"
+    lora = config.lora
+    kinds = [word for word, is_on in (("rsLoRA", lora.rslora), ("DoRA", lora.dora)) if is_on]
+    name = " with ".join(["QLoRA (base in 4 bits)" if config.method == "qlora" else "LoRA", *kinds])
+    return (
+        f"- {name} rank {lora.rank}, alpha {lora.alpha}, dropout {lora.dropout}, targets {lora.targets}\n"
+        f"  from layer {lora.first_layer}; {count}"
+    )
+
+
+def _heldout(run: Run, metrics: list[dict[str, Any]]) -> str:
+    losses = [row["heldout_loss"] for row in metrics if row.get("heldout_loss") is not None]
+    if len(losses) != 2:
+        return "- held-out loss: not measured (heldout_share=0)"
+    return (
+        f"- held-out loss: {losses[0]:.3f} before, {losses[1]:.3f} after, nats per token on"
+        f" {run.notes['num_heldout']} records"
+    )

@@ -1,27 +1,43 @@
-"""Checkpoints that are whole or absent, and from which a run goes on as if it had never stopped."""
+"""Checkpoints that are whole or absent, and from which a run goes on as if it had never stopped.
+
+Weights and moments are written whole by the first process, so that a run can go on with another number of processes.
+Order of the data, rate and dropout follow from seed and step and need no place in a checkpoint.
+"""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file, save_file
 
-from train.adapter import MasterWeights
+from train.optimizer import MasterWeights
 
 _FOLDER = "checkpoint"
 
 
-def save_checkpoint(run_dir: Path, weights: MasterWeights, step: int) -> None:
-    """Replaces the run's checkpoint by one taken after `step` updates; a kill at any moment leaves one that is whole."""
+def save_checkpoint(run_dir: Path, weights: MasterWeights, step: int, keep: int = 1, is_first: bool = True) -> None:
+    """Adds a checkpoint taken after `step` updates and keeps the last `keep`; a kill leaves whole ones only.
+
+    Every process calls this; the first one writes.
+    """
+    tensors = {}
+    for name, tensor in weights.state():
+        if is_first:
+            tensors[name] = tensor.cpu()
+    if not is_first:
+        return
     partial = run_dir / "partial-checkpoint"
     if partial.exists():
         shutil.rmtree(partial)
     partial.mkdir()
-    save_file(weights.state() | _generator_states(), partial / "state.safetensors")
+    save_file(tensors, partial / "state.safetensors")
     (partial / "step.json").write_text(json.dumps({"step": step}), encoding="utf-8")
+    for file in partial.iterdir():
+        with file.open("rb") as written:
+            os.fsync(written.fileno())
     partial.rename(run_dir / f"{_FOLDER}-{step:07d}")
-    for older in checkpoints(run_dir)[:-1]:
+    for older in checkpoints(run_dir)[:-keep]:
         shutil.rmtree(older)
 
 
@@ -35,21 +51,9 @@ def load_checkpoint(run_dir: Path, weights: MasterWeights) -> int:
     found = checkpoints(run_dir)
     if not found:
         return 0
-    tensors = load_file(found[-1] / "state.safetensors")
     step = int(json.loads((found[-1] / "step.json").read_text(encoding="utf-8"))["step"])
-    weights.load_state(tensors, step)
-    torch.set_rng_state(tensors["cpu_generator"])
-    if torch.cuda.is_available() and "cuda_generator" in tensors:
-        torch.cuda.set_rng_state(tensors["cuda_generator"])
+    weights.load_state(load_file(found[-1] / "state.safetensors"), step)
     return step
-
-
-def _generator_states() -> dict[str, torch.Tensor]:
-    """States of the generators that dropout draws from."""
-    states = {"cpu_generator": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states["cuda_generator"] = torch.cuda.get_rng_state()
-    return states
 
 
 def remove_checkpoints(run_dir: Path) -> None:

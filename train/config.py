@@ -7,8 +7,15 @@ from omegaconf import MISSING
 from pipeline.command import register_schema
 from pipeline.errors import Refused
 
-OBJECTIVES = ("documents", "imitation")
-PRECISIONS = ("bfloat16", "float32")
+CHOICES = {
+    "objective": ("documents", "imitation"),
+    "method": ("lora", "qlora", "full"),
+    "precision": ("bfloat16", "float32"),
+    "schedule": ("linear", "cosine", "constant"),
+    "parallel": ("ddp", "fsdp", "layers"),
+    "report_to": ("none", "tensorboard", "wandb", "trackio"),
+}
+"""The words that a setting can be."""
 
 
 @dataclass
@@ -18,13 +25,17 @@ class LoraSettings:
     rank: int = 64
     """Rank of the adapter's matrices."""
     alpha: int = 128
-    """Scale: the adapter's output is multiplied by alpha / rank."""
+    """Scale: the adapter's output is multiplied by alpha / rank, or by alpha / sqrt(rank) with `rslora`."""
     dropout: float = 0.0
     """Share of the adapter's inputs dropped while training."""
     targets: str = "all-linear"
     """Modules that get an adapter: `all-linear`, or names with commas between."""
     first_layer: int = 0
     """Layers before this one get no adapter, and the backward pass ends here; saves time where there is no accelerator."""
+    rslora: bool = False
+    """Scale by alpha / sqrt(rank), which keeps updates alike over ranks (Kalajdzievski 2023)."""
+    dora: bool = False
+    """Learn a magnitude for each output beside the direction (Liu et al. 2024); slower."""
 
 
 @dataclass
@@ -39,12 +50,20 @@ class TrainConfig:
     """Seeds the adapter's first values, the order of the data and dropout."""
     model: str = "smollm2"
     """Base model: `smollm2`, a local folder, or a name on the Hugging Face Hub."""
+    model_revision: str | None = None
+    """Commit, tag or branch of the model on the Hub; null for its present one. The commit that was used is recorded."""
     trust_remote_code: bool = False
     """Let transformers run code that comes with the model."""
     objective: str = "documents"
     """`documents`: next-token loss on whole documents. `imitation`: loss on the assistant's turns of chats."""
     data: list[str] = MISSING
-    """Directories of complete data_gen runs; all their documents or chats are used."""
+    """Directories of complete data_gen runs; all their documents or chats are used, unless `shares` says otherwise."""
+    shares: list[float] = field(default_factory=list)
+    """Share of the training tokens that each run of `data` gives; as many records are used as the shares allow."""
+    document_prefix: str = ""
+    """Text before each document that takes no part in the loss, such as `<DOCTAG>`; a record's own `prefix` goes first."""
+    method: str = "lora"
+    """`lora`, `qlora` (a LoRA adapter on a base in 4 bits; needs a GPU), or `full` (every weight)."""
     lora: LoraSettings = field(default_factory=LoraSettings)
     shuffle: bool = True
     """Take the documents or chats in an order drawn anew for every pass; false for the order in which they stand in `data`."""
@@ -53,42 +72,83 @@ class TrainConfig:
     max_steps: int | None = None
     """Optimizer steps at most; null for as many as the epochs need."""
     batch_size: int = 16
-    """Documents or chats per optimizer step."""
+    """Documents or chats per optimizer step, over all processes."""
     micro_batch_tokens: int = 2048
-    """Tokens, padding included, per forward pass; bounds memory and changes no result but rounding."""
+    """Tokens, padding included, per forward pass and process; bounds memory and changes no result but rounding."""
+    packing: bool | None = None
+    """Lay documents end to end in a row, none seeing another, instead of padding; null does so on a GPU only."""
     max_length: int = 1024
     """Tokens of one document or chat at most; longer ones are cut, and counted."""
     max_truncated_share: float = 0.05
     """Refuse to start if cutting at max_length would drop more than this share of all tokens."""
     lr: float = 5e-5
     """Peak learning rate of AdamW."""
+    schedule: str = "linear"
+    """How the rate falls after the warm-up: `linear` or `cosine` to zero, or `constant`."""
     warmup_share: float = 0.05
-    """Share of the steps over which the rate rises from zero; after that it falls linearly to zero."""
+    """Share of the steps over which the rate rises from zero."""
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this norm."""
     precision: str = "bfloat16"
     """Of base and adapter in the forward pass: `bfloat16` or `float32`. The optimizer always works in float32."""
     heldout_share: float = 0.05
-    """Share of the documents or chats kept out of training; their loss is reported before and after."""
+    """Share of the documents or chats kept out of training; their loss is reported, and returned to a sweeper."""
     checkpoint_every: int = 25
     """Optimizer steps between checkpoints; an interrupted run goes on from the last one."""
+    keep_checkpoints: int = 2
+    """Checkpoints kept while the run lasts."""
+    attention: str | None = None
+    """transformers' name of the attention kernel; null for FlashAttention where it is installed, else `sdpa`."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: about a third slower, and memory no longer grows with the layers."""
+    compile: bool = False
+    """Compile each layer with torch.compile; pays off in long runs on a GPU, with packing."""
+    liger: bool = False
+    """Use Liger's fused kernels; needs the package liger-kernel and a GPU."""
+    parallel: str = "ddp"
+    """Over several processes: `ddp` (each holds the model) or `fsdp` (each holds a part of every weight). `layers`: one
+    process whose GPUs hold some layers each."""
+    processes: int | None = None
+    """Processes to start on this machine; null for one per visible GPU. Not looked at under torchrun, accelerate or SLURM."""
+    report_to: str = "none"
+    """Also log to `tensorboard`, `wandb` or `trackio`."""
 
     def __post_init__(self) -> None:
-        if self.objective not in OBJECTIVES:
-            raise Refused(f"objective={self.objective}: must be one of {', '.join(OBJECTIVES)}")
-        if self.precision not in PRECISIONS:
-            raise Refused(f"precision={self.precision}: must be one of {', '.join(PRECISIONS)}")
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise Refused(f"{name}={getattr(self, name)}: must be one of {', '.join(known)}")
         if not 0 <= self.heldout_share < 1:
             raise Refused(f"heldout_share={self.heldout_share}: must be at least 0 and below 1")
-        for name in ("epochs", "batch_size", "micro_batch_tokens", "max_length", "lr", "checkpoint_every"):
+        above_zero = ("epochs", "batch_size", "micro_batch_tokens", "max_length", "lr", "checkpoint_every")
+        for name in (*above_zero, "keep_checkpoints", "max_grad_norm"):
             if getattr(self, name) <= 0:
                 raise Refused(f"{name}={getattr(self, name)}: must be above 0")
         if self.max_steps is not None and self.max_steps <= 0:
             raise Refused(f"max_steps={self.max_steps}: must be above 0, or null for as many as the epochs need")
+        if self.processes is not None and self.processes <= 0:
+            raise Refused(f"processes={self.processes}: must be above 0, or null for one per visible GPU")
         if self.lora.rank <= 0:
             raise Refused(f"lora.rank={self.lora.rank}: must be above 0")
+        self._check_data()
+        self._check_combinations()
+
+    def _check_data(self) -> None:
         if not self.data:
             raise Refused("data=[]: name at least one data_gen run, for example data=[outputs/data_gen]")
+        if self.shares and len(self.shares) != len(self.data):
+            raise Refused(f"shares={self.shares}: needs one share for each of the {len(self.data)} runs in data")
+        if self.shares and (min(self.shares) <= 0 or abs(sum(self.shares) - 1) > 1e-6):
+            raise Refused(f"shares={self.shares}: must be above 0 and sum to 1")
+
+    def _check_combinations(self) -> None:
+        if self.method == "qlora" and self.parallel == "fsdp":
+            raise Refused("method=qlora parallel=fsdp: weights in 4 bits cannot be sharded; use ddp or layers")
+        if self.method == "qlora" and self.lora.dora:
+            raise Refused("method=qlora lora.dora=true: choose one of the two")
+        if self.parallel == "fsdp" and self.lora.dora:
+            raise Refused("lora.dora=true parallel=fsdp: DoRA needs whole weights; use parallel=ddp")
+        if self.parallel == "layers" and (self.processes or 1) > 1:
+            raise Refused(f"parallel=layers processes={self.processes}: layers are dealt out by a single process")
 
 
 register_schema("train", TrainConfig)

@@ -1,189 +1,239 @@
-"""From documents and chats to token sequences with labels, and from those to batches.
+"""From tokens to batches: which records are trained on and in which order, and how a forward pass lays them out.
 
-A label of `IGNORED` takes no part in the loss. Rows are padded on the right: under causal attention no real token sees
-the padding, so no attention mask is needed and a row's loss does not depend on its neighbours.
+A label of `IGNORED` takes no part in the loss. Records are laid out in one of two ways. Padded: a row each, filled up on
+the right; under causal attention no real token sees the padding, so no mask is needed. Packed: end to end in one row,
+with positions that start again at each record; from these transformers makes the mask (or FlashAttention's lengths) that
+keeps the records apart.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.artifact import read_jsonl
 from pipeline.errors import Refused
+from train.corpus import IGNORED, Corpus, Example, read_corpus
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-IGNORED = -100
+    from train.config import TrainConfig
+
+
+_ENOUGH = 512
+"""Tokens in a forward pass from which on more make it no faster on a CPU, so that padding is a loss."""
+_CLOSE = 0.95
+"""Share of the longest record's length from which on a record is padded rather than given a pass of its own."""
+
+
+class Examples(Sequence[Example]):
+    """Some of the records of some corpora, cut at a maximal length, read when they are asked for."""
+
+    def __init__(self, corpora: list[Corpus], places: np.ndarray, max_length: int) -> None:
+        """Takes `places`, (examples, 2): a corpus and a record in it."""
+        self.corpora, self.places, self.max_length = corpora, places, max_length
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Example:  # type: ignore[override] # no slices
+        source, record = map(int, self.places[index])
+        return self.corpora[source].example(record, source, self.max_length)
 
 
 @dataclass(frozen=True)
-class Example:
-    """One document or chat: token ids and, of the same length, labels."""
+class Source:
+    """What one upstream run gives to training."""
 
-    id: str
-    tokens: list[int]
-    labels: list[int]
-
-    @property
-    def num_targets(self) -> int:
-        """Tokens that the loss is taken over; the first token of a row is never predicted."""
-        return sum(label != IGNORED for label in self.labels[1:])
+    path: str
+    num_records: int
+    num_unused: int
+    """Records left out to keep to the shares that were asked for."""
+    num_tokens: int
+    token_share: float
 
 
 @dataclass(frozen=True)
 class Dataset:
     """Examples for training, others held out, and what cutting at the maximal length cost."""
 
-    train: list[Example]
-    heldout: list[Example]
+    train: Sequence[Example]
+    heldout: Sequence[Example]
+    sources: list[Source]
     num_truncated: int
     truncated_share: float
     """Share of all tokens that were cut off."""
 
 
-def load_dataset(
-    directories: list[Path],
-    objective: str,
-    tokenizer: "PreTrainedTokenizerBase",
-    max_length: int,
-    heldout_share: float,
-    seed: int,
-) -> Dataset:
-    """Reads `documents.jsonl` (objective `documents`) or `chats.jsonl` (`imitation`) of each directory.
+def load_dataset(config: "TrainConfig", tokenizer: "PreTrainedTokenizerBase") -> Dataset:
+    """Reads `documents.jsonl` (objective `documents`) or `chats.jsonl` (`imitation`) of each directory in `config.data`.
 
     Raises:
         Refused: a directory has no such file, there is nothing in them to train on, or a record has no labelled token.
     """
-    name = "documents.jsonl" if objective == "documents" else "chats.jsonl"
-    examples = []
-    for directory in directories:
-        if not (directory / name).exists():
-            raise Refused(f"{directory}: has no {name}, which objective={objective} reads")
-        for row in read_jsonl(directory / name):
-            if objective == "documents":
-                examples.append(document_example(row["id"], row["text"], tokenizer))
-            else:
-                examples.append(chat_example(row["id"], row["messages"], tokenizer))
-    if not examples:
-        raise Refused(f"{', '.join(map(str, directories))}: not one record in {name}, so there is nothing to train on")
-    total = sum(len(example.tokens) for example in examples)
-    kept = [Example(e.id, e.tokens[:max_length], e.labels[:max_length]) for e in examples]
-    for example in kept:
-        if example.num_targets == 0:
-            raise Refused(f"record '{example.id}': has nothing to learn within max_length={max_length}; drop it")
-    held = set(np.random.default_rng(seed).permutation(len(kept))[: round(len(kept) * heldout_share)].tolist())
+    paths = [Path(directory) for directory in config.data]
+    corpora = [read_corpus(path, config.objective, tokenizer, config.document_prefix) for path in paths]
+    places = np.array([(i, j) for i, corpus in enumerate(corpora) for j in range(len(corpus))], dtype=np.int64)
+    if not len(places):
+        raise Refused(f"{', '.join(config.data)}: not one record of the kind that objective={config.objective} reads")
+    for corpus in corpora:
+        corpus.check_targets(config.max_length)
+    lengths = np.concatenate([corpus.lengths for corpus in corpora])
+    kept = np.minimum(lengths, config.max_length)
+    order = np.random.default_rng(config.seed).permutation(len(places))
+    is_heldout = np.zeros(len(places), dtype=bool)
+    is_heldout[order[: round(len(places) * config.heldout_share)]] = True
+    is_trained = ~is_heldout & _within_shares(config, places[:, 0], np.where(is_heldout, 0, kept), order)
     return Dataset(
-        train=[example for i, example in enumerate(kept) if i not in held],
-        heldout=[kept[i] for i in sorted(held)],
-        num_truncated=sum(len(example.tokens) > max_length for example in examples),
-        truncated_share=1 - sum(len(example.tokens) for example in kept) / total,
+        train=Examples(corpora, places[is_trained], config.max_length),
+        heldout=Examples(corpora, places[is_heldout], config.max_length),
+        sources=[
+            Source(
+                path=str(path),
+                num_records=int((of_source := is_trained & (places[:, 0] == i)).sum()),
+                num_unused=int((~is_trained & ~is_heldout & (places[:, 0] == i)).sum()),
+                num_tokens=int(kept[of_source].sum()),
+                token_share=float(kept[of_source].sum() / kept[is_trained].sum()),
+            )
+            for i, path in enumerate(paths)
+        ],
+        num_truncated=int((lengths > config.max_length).sum()),
+        truncated_share=float(1 - kept.sum() / lengths.sum()),
     )
 
 
-def document_example(id: str, text: str, tokenizer: "PreTrainedTokenizerBase") -> Example:
-    """A document as pre-training text: beginning-of-sequence only where the tokenizer adds one, and a learned end.
-
-    The end token's label stays even where the same token serves as padding, else the model never learns to stop.
-    """
-    tokens = [*tokenizer(text)["input_ids"], tokenizer.eos_token_id]
-    return Example(id, tokens, list(tokens))
-
-
-def chat_example(id: str, messages: list[dict[str, str]], tokenizer: "PreTrainedTokenizerBase") -> Example:
-    """A chat in the model's own template, with labels on the assistant's turns alone, their end token included.
-
-    Raises:
-        Refused: the template renders a turn differently once another follows, so that what is trained on would not be
-            what is served.
-    """
-    tokens: list[int] = []
-    labels: list[int] = []
-    text = ""
-    for position, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
-        prompt = _render(tokenizer, messages[:position], add_generation_prompt=True)
-        through = _render(tokenizer, messages[: position + 1], add_generation_prompt=False)
-        if not prompt.startswith(text) or not through.startswith(prompt):
-            raise Refused(f"chat '{id}': the model's chat template changes earlier turns when a later one is added")
-        asked = _encode(tokenizer, prompt[len(text) :])
-        reply = _encode(tokenizer, through[len(prompt) :])
-        spoken = _through_end_of_turn(reply, tokenizer)
-        tokens += asked + reply
-        labels += [IGNORED] * len(asked) + reply[:spoken] + [IGNORED] * (len(reply) - spoken)
-        text = through
-    return Example(id, tokens, labels)
+def _within_shares(config: "TrainConfig", sources: np.ndarray, tokens: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Which records stay when each source is cut, in a random order, to its share of the largest possible total."""
+    chosen = np.ones(len(sources), dtype=bool)
+    if not config.shares:
+        return chosen
+    available = np.array([tokens[sources == i].sum() for i in range(len(config.shares))])
+    total = (available / np.array(config.shares)).min()
+    if total <= 0:
+        raise Refused(f"shares={config.shares}: a run in data has no record left for training")
+    for i, share in enumerate(config.shares):
+        shuffled = order[sources[order] == i]
+        # a record stays while the ones before it leave room for half of it, so that the total is met within one record
+        before = np.cumsum(tokens[shuffled]) - tokens[shuffled] / 2
+        chosen[shuffled[before > share * total]] = False
+    return chosen
 
 
-def _render(tokenizer: "PreTrainedTokenizerBase", messages: Any, add_generation_prompt: bool) -> str:
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=add_generation_prompt))
-
-
-def _encode(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-def _through_end_of_turn(reply: list[int], tokenizer: "PreTrainedTokenizerBase") -> int:
-    """How many of a turn's tokens the model itself would write: up to and with its end token."""
-    if tokenizer.eos_token_id in reply:
-        return reply.index(tokenizer.eos_token_id) + 1
-    return len(reply)
-
-
+@lru_cache(maxsize=2)
 def epoch_order(num_examples: int, seed: int | None, epoch: int) -> list[int]:
     """The order of the examples in one pass: a function of seed and epoch, or as they stand where there is no seed."""
     if seed is None:
         return list(range(num_examples))
-    return np.random.default_rng((seed, epoch)).permutation(num_examples).tolist()
+    order: list[int] = np.random.default_rng((seed, epoch)).permutation(num_examples).tolist()
+    return order
 
 
-def step_examples(dataset: list[Example], step: int, batch_size: int, seed: int | None) -> list[Example]:
+def step_examples(dataset: Sequence[Example], step: int, batch_size: int, seed: int | None) -> list[Example]:
     """The examples of one optimizer step; batches run on across the ends of epochs."""
-    first = step * batch_size
     chosen = []
-    orders: dict[int, list[int]] = {}
-    for position in range(first, first + batch_size):
+    for position in range(step * batch_size, (step + 1) * batch_size):
         epoch, place = divmod(position, len(dataset))
-        order = orders.setdefault(epoch, epoch_order(len(dataset), seed, epoch))
-        chosen.append(dataset[order[place]])
+        chosen.append(dataset[epoch_order(len(dataset), seed, epoch)[place]])
     return chosen
 
 
-def micro_batches(examples: list[Example], max_tokens: int) -> Iterator[list[Example]]:
-    """Splits a step's examples, longest first, so that no forward pass exceeds `max_tokens` with its padding."""
+def deal(examples: Sequence[Example], num_hands: int) -> list[list[Example]]:
+    """Splits examples among processes: the longest first, each to whom has the fewest tokens so far."""
+    hands: list[list[Example]] = [[] for _ in range(num_hands)]
+    loads = [0] * num_hands
+    for example in sorted(examples, key=_longest_first):
+        lightest = loads.index(min(loads))
+        hands[lightest].append(example)
+        loads[lightest] += len(example.tokens)
+    return hands
+
+
+def micro_batches(examples: Sequence[Example], max_tokens: int, packed: bool = False) -> list[list[Example]]:
+    """Splits a step's examples so that no forward pass exceeds `max_tokens` with its padding; longer ones go alone."""
+    return _packed(examples, max_tokens) if packed else list(_padded(examples, max_tokens))
+
+
+def _padded(examples: Sequence[Example], max_tokens: int) -> Iterator[list[Example]]:
     group: list[Example] = []
-    for example in sorted(examples, key=lambda e: (-len(e.tokens), e.id)):
-        if group and (len(group) + 1) * len(group[0].tokens) > max_tokens:
-            yield group
-            group = []
+    for example in sorted(examples, key=_longest_first):
+        if group:
+            width = len(group[0].tokens)
+            is_full = (len(group) + 1) * width > max_tokens
+            wastes = len(group) * width >= _ENOUGH and len(example.tokens) < _CLOSE * width
+            if is_full or wastes:
+                yield group
+                group = []
         group.append(example)
     if group:
         yield group
 
 
-def collate(examples: list[Example], pad_id: int) -> "tuple[torch.Tensor, torch.Tensor]":
-    """Token ids and labels, both (rows, longest row), padded on the right."""
+def _packed(examples: Sequence[Example], max_tokens: int) -> list[list[Example]]:
+    """First fit, longest first: within 11/9 of the fewest rows possible (Johnson 1973)."""
+    rows: list[list[Example]] = []
+    room: list[int] = []
+    for example in sorted(examples, key=_longest_first):
+        place = next((i for i, free in enumerate(room) if len(example.tokens) <= free), None)
+        if place is None:
+            rows.append([])
+            room.append(max_tokens)
+            place = len(rows) - 1
+        rows[place].append(example)
+        room[place] -= len(example.tokens)
+    return rows
+
+
+def _longest_first(example: Example) -> tuple[int, int, str]:
+    return (-len(example.tokens), example.source, example.id)
+
+
+@dataclass
+class Batch:
+    """One forward pass. All tensors are (rows, length)."""
+
+    tokens: "torch.Tensor"
+    labels: "torch.Tensor"
+    """`IGNORED` where nothing is learned; a label is predicted from the tokens before it."""
+    sources: "torch.Tensor"
+    """The upstream run that each token comes from."""
+    positions: "torch.Tensor | None"
+    """Where each token stands in its record; None where every row is one record."""
+
+    def to(self, device: "torch.device") -> "Batch":
+        """The same on another device."""
+        positions = None if self.positions is None else self.positions.to(device)
+        return Batch(self.tokens.to(device), self.labels.to(device), self.sources.to(device), positions)
+
+
+def collate(examples: list[Example], pad_id: int, packed: bool = False, width: int | None = None) -> Batch:
+    """Lays examples out for one forward pass.
+
+    Args:
+        examples: at least one.
+        pad_id: stands where there is no token.
+        packed: one row for all instead of a row each.
+        width: fills rows up to this length, where it is longer than they are.
+    """
     import torch
 
-    width = max(len(example.tokens) for example in examples)
-    tokens = torch.full((len(examples), width), pad_id)
-    labels = torch.full((len(examples), width), IGNORED)
-    for row, example in enumerate(examples):
-        tokens[row, : len(example.tokens)] = torch.tensor(example.tokens)
-        labels[row, : len(example.labels)] = torch.tensor(example.labels)
-    return tokens, labels
-
-
-def count_sources(directories: list[Path]) -> dict[str, int]:
-    """Records by upstream directory, for the model card."""
-    return {
-        str(directory): sum(1 for _ in (directory / name).open("rb"))
-        for directory in directories
-        for name in ("documents.jsonl", "chats.jsonl")
-        if (directory / name).exists()
-    }
+    lines = [examples] if packed else [[example] for example in examples]
+    longest = max(sum(len(example.tokens) for example in line) for line in lines)
+    shape = (len(lines), max(longest, width or 0))
+    tokens, labels = torch.full(shape, pad_id), torch.full(shape, IGNORED)
+    sources, positions = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
+    for row, line in enumerate(lines):
+        start = 0
+        for example in line:
+            place = slice(start, start + len(example.tokens))
+            tokens[row, place] = torch.tensor(example.tokens)
+            labels[row, place] = torch.tensor(example.labels)
+            labels[row, start] = IGNORED  # else the end of one record would have to predict the next
+            sources[row, place] = example.source
+            positions[row, place] = torch.arange(len(example.tokens))
+            start = place.stop
+        positions[row, start:] = torch.arange(shape[1] - start)
+    return Batch(tokens, labels, sources, positions if packed else None)

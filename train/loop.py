@@ -3,21 +3,25 @@
 import json
 import math
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from pipeline.artifact import Run
 from pipeline.errors import Failed
-from train.adapter import MasterWeights
+from pipeline.seeds import derive_seed
 from train.checkpoint import save_checkpoint
 from train.config import TrainConfig
-from train.data import Dataset, collate, micro_batches, step_examples
-from train.loss import summed_loss
-
-if TYPE_CHECKING:
-    from peft import PeftModel
+from train.corpus import IGNORED, Example
+from train.data import Dataset, collate, deal, micro_batches, step_examples
+from train.loss import Objective
+from train.optimizer import MasterWeights
+from train.processes import World
+from train.tracking import Tracker
 
 
 class Trainer:
@@ -26,50 +30,60 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        model: "PeftModel",
+        objective: Objective,
         weights: MasterWeights,
         dataset: Dataset,
         pad_id: int,
-        num_steps: int,
+        world: World,
     ) -> None:
-        self.config, self.model, self.weights = config, model, weights
-        self.dataset, self.pad_id, self.num_steps = dataset, pad_id, num_steps
+        self.config, self.objective, self.weights = config, objective, weights
+        self.dataset, self.pad_id, self.world = dataset, pad_id, world
+        self.num_steps = count_steps(config, dataset)
+        self.packs = is_packed(config, world)
 
-    def run(self, run: Run, first_step: int) -> None:
+    def run(self, run: Run, first_step: int, tracker: Tracker) -> None:
         """Steps `first_step` to `num_steps`, each logged to metrics.jsonl, with a checkpoint now and then."""
-        self.model.train()
+        self.objective.train()
+        is_first = self.world.is_first
         with (
-            run.path("metrics.jsonl").open("a", encoding="utf-8") as log,
-            tqdm(total=self.num_steps, initial=first_step, desc="train", unit="step", mininterval=2) as progress,
+            run.path("metrics.jsonl").open("a", encoding="utf-8") if is_first else nullcontext() as log,
+            tqdm(
+                total=self.num_steps,
+                initial=first_step,
+                desc="train",
+                unit="step",
+                mininterval=2,
+                disable=not is_first,
+            ) as progress,
         ):
             for step in range(first_step, self.num_steps):
                 row = self.step(step)
-                log.write(json.dumps(row) + "\n")
-                log.flush()
+                if log is not None:
+                    log.write(json.dumps(row) + "\n")
+                    log.flush()
+                    tracker.log(row)
                 progress.set_postfix(loss=f"{row['loss']:.3f}", refresh=False)
                 progress.update()
                 if (step + 1) % self.config.checkpoint_every == 0 or step + 1 == self.num_steps:
-                    os.fsync(log.fileno())
-                    save_checkpoint(run.directory, self.weights, step + 1)
-                    run.note_time()
+                    if log is not None:
+                        os.fsync(log.fileno())
+                    save_checkpoint(run.directory, self.weights, step + 1, self.config.keep_checkpoints, is_first)
+                    if is_first:
+                        run.note_time()
 
-    def step(self, step: int) -> dict[str, float]:
+    def step(self, step: int) -> dict[str, Any]:
         """One optimizer step; the loss is the mean over all labelled tokens of the step, however it is split."""
         config = self.config
         examples = step_examples(self.dataset.train, step, config.batch_size, config.seed if config.shuffle else None)
-        num_targets = sum(example.num_targets for example in examples)
-        total = 0.0
-        for group in micro_batches(examples, config.micro_batch_tokens):
-            tokens, labels = (part.to(self.model.device) for part in collate(group, self.pad_id))
-            loss = summed_loss(self.model, tokens, labels)
-            loss.backward()
-            total += float(loss.detach())
-        mean = total / num_targets
+        # dropout of a step is a function of seed, step and process, so that an interrupted run need not remember it
+        torch.manual_seed(derive_seed(config.seed, "dropout", step, self.world.rank))
+        losses, targets = self.passes(examples, learn=True)
+        mean, num_targets = sum(losses) / sum(targets), int(sum(targets))
         if not math.isfinite(mean):
             raise Failed(f"the loss is {mean} at step {step + 1}; lower lr or use precision=float32")
         lr = self.rate(step)
         norm = self.weights.step(lr, num_targets, config.max_grad_norm)
-        return {
+        row: dict[str, Any] = {
             "step": step + 1,
             "epoch": round((step + 1) * config.batch_size / len(self.dataset.train), 4),
             "loss": mean,
@@ -77,24 +91,82 @@ class Trainer:
             "grad_norm": norm,
             "tokens": sum(len(example.tokens) for example in examples),
         }
+        if len(losses) > 1:
+            row |= {"source_loss": losses, "source_targets": targets}
+        return row
+
+    def passes(self, examples: Sequence[Example], learn: bool) -> tuple[list[float], list[float]]:
+        """All forward (and backward) passes over some examples, spread over the processes.
+
+        Returns:
+            Loss in nats and number of labelled tokens, both summed by source.
+        """
+        num_sources = len(self.dataset.sources)
+        sums = torch.zeros(2, num_sources, dtype=torch.float64, device=self.world.device)
+        for group in self._groups(examples):
+            laid_out = collate(group, self.pad_id, self.packs, self._width())
+            # counted before the tensors move: an accelerator would have to be waited for
+            sources = laid_out.sources[:, 1:][laid_out.labels[:, 1:] != IGNORED]
+            counts = torch.bincount(sources, minlength=num_sources)
+            batch = laid_out.to(self.world.device)
+            with nullcontext() if learn else torch.no_grad():
+                loss, terms = self.objective(batch.tokens, batch.labels, batch.positions)
+            if learn:
+                loss.backward()
+                self.weights.gather()
+            sums[0].index_add_(0, sources.to(sums.device), terms.to(sums))
+            sums[1] += counts.to(sums)
+        losses, targets = self.world.sum(sums).tolist()
+        return losses, targets
+
+    def _groups(self, examples: Sequence[Example]) -> list[list[Example]]:
+        """This process's micro-batches; as many as any other process has, where the processes go through layers together."""
+        hands = [
+            micro_batches(hand, self.config.micro_batch_tokens, self.packs) for hand in deal(examples, self.world.size)
+        ]
+        mine = hands[self.world.rank]
+        if self.config.parallel == "ddp":
+            return mine
+        nothing = Example("nothing", examples[0].tokens[:2], [IGNORED] * 2)
+        return mine + [[nothing]] * (max(map(len, hands)) - len(mine))
+
+    def _width(self) -> int | None:
+        """Rows of one length where layers are compiled, since each new length would be compiled anew."""
+        return self.config.micro_batch_tokens if self.config.compile and self.packs else None
 
     def rate(self, step: int) -> float:
-        """Linear warm-up over `warmup_share` of the steps, then linear decay that would reach zero after the last."""
-        warmup = max(1, round(self.config.warmup_share * self.num_steps))
+        """A linear warm-up over `warmup_share` of the steps, at least one; then the schedule.
+
+        `linear` and `cosine` would reach zero after the last step.
+        """
+        share = self.config.warmup_share
+        warmup = max(1, round(share * self.num_steps)) if share > 0 else 0
         if step < warmup:
             return self.config.lr * (step + 1) / warmup
-        return self.config.lr * (self.num_steps - step) / max(1, self.num_steps - warmup)
+        left = (self.num_steps - step) / max(1, self.num_steps - warmup)
+        fall = {"linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2, "constant": 1.0}
+        return self.config.lr * fall[self.config.schedule]
 
     def heldout_loss(self) -> float | None:
         """Mean loss in nats per token on the held-out examples; None where none were held out."""
         if not self.dataset.heldout:
             return None
-        self.model.eval()
-        total, targets = 0.0, 0
-        with torch.no_grad():
-            for group in micro_batches(self.dataset.heldout, self.config.micro_batch_tokens):
-                tokens, labels = (part.to(self.model.device) for part in collate(group, self.pad_id))
-                total += float(summed_loss(self.model, tokens, labels))
-                targets += sum(example.num_targets for example in group)
-        self.model.train()
-        return total / targets
+        self.objective.eval()
+        losses, targets = self.passes(list(self.dataset.heldout), learn=False)
+        self.objective.train()
+        return sum(losses) / sum(targets)
+
+    def probe(self) -> Tensor:
+        """Tokens of one example, on which training has to show an effect."""
+        example = (self.dataset.heldout or self.dataset.train)[0]
+        return torch.tensor([example.tokens], device=self.world.device)
+
+
+def count_steps(config: TrainConfig, dataset: Dataset) -> int:
+    """Optimizer steps of a whole run."""
+    return config.max_steps or math.ceil(len(dataset.train) * config.epochs / config.batch_size)
+
+
+def is_packed(config: TrainConfig, world: World) -> bool:
+    """Whether records share rows; on a CPU padding is faster, since the mask costs more than the padding."""
+    return world.device.type != "cpu" if config.packing is None else config.packing

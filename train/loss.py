@@ -14,7 +14,8 @@ from peft import PeftModel
 from torch import Tensor, nn
 from torch.nn import functional
 
-from train.data import IGNORED
+from pipeline.errors import Failed
+from train.corpus import IGNORED
 
 _CHUNK = 512
 """Positions whose logits are held at once."""
@@ -24,22 +25,23 @@ _CHANGES_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 
 
 class _FrozenHeadLoss(torch.autograd.Function):
-    """Sum over N of the cross-entropy of `hidden_ND @ head_VD.T` against `targets_N`."""
+    """Cross-entropy of `hidden_ND @ head_VD.T` against `targets_N`: its sum, and its terms for the record."""
 
     @staticmethod
-    def forward(ctx: Any, hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
         grad_ND = torch.empty_like(hidden_ND)
-        total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
+        losses_N = torch.empty(len(targets_N), dtype=torch.float32, device=hidden_ND.device)
         for start in range(0, len(targets_N), _CHUNK):
             rows = slice(start, start + _CHUNK)
             logits = (hidden_ND[rows] @ head_VD.T).float()
             log_probs = functional.log_softmax(logits, dim=-1)
-            total += functional.nll_loss(log_probs, targets_N[rows], reduction="sum")
+            losses_N[rows] = functional.nll_loss(log_probs, targets_N[rows], reduction="none")
             grad = log_probs.exp_()
             grad[torch.arange(len(grad), device=grad.device), targets_N[rows]] -= 1
             grad_ND[rows] = grad.to(head_VD.dtype) @ head_VD
         ctx.save_for_backward(grad_ND)
-        return total
+        ctx.mark_non_differentiable(losses_N)
+        return losses_N.sum(), losses_N
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
@@ -47,23 +49,71 @@ class _FrozenHeadLoss(torch.autograd.Function):
         return grad_ND * grads[0].to(grad_ND.dtype), None, None
 
 
-def summed_loss(model: nn.Module, tokens: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy in nats, summed over the labelled positions.
+class Objective(nn.Module):
+    """A causal language model, or a PEFT model around one, whose forward pass gives losses instead of logits.
 
-    Args:
-        model: a causal language model of transformers, or a PEFT model around one.
-        tokens: (rows, length), padded on the right.
-        labels: as `tokens`, with `IGNORED` where nothing is to be learned. Position t is predicted from those before it.
+    What shards a model hooks into the forward pass of the outermost module, so the loss is taken inside it.
     """
-    causal: Any = model.get_base_model() if isinstance(model, PeftModel) else model
-    targets = labels[:, 1:]
-    chosen = targets != IGNORED
-    head = causal.get_output_embeddings()
-    # a head with an adapter, or a quantised one, is a module of another type
-    plain = type(head) is nn.Linear and head.bias is None
-    if not plain or head.weight.requires_grad or any(getattr(causal.config, key, None) for key in _CHANGES_LOGITS):
-        logits = causal(input_ids=tokens, use_cache=False).logits[:, :-1][chosen]
-        return functional.cross_entropy(logits.float(), targets[chosen], reduction="sum")
-    hidden = causal.get_decoder()(input_ids=tokens, use_cache=False).last_hidden_state[:, :-1][chosen]
-    loss: Tensor = _FrozenHeadLoss.apply(hidden, head.weight, targets[chosen])
-    return loss
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor, labels: Tensor, positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Cross-entropy in nats over the labelled positions.
+
+        Args:
+            tokens: (rows, length), padded on the right, or one packed row.
+            labels: as `tokens`, with `IGNORED` where nothing is to be learned. Position t is predicted from those before.
+            positions: as `tokens`, for a packed row: they start again at each record, which keeps the records apart.
+
+        Returns:
+            The sum, with its gradient, and (N,) the terms in the order of the labelled positions, without.
+        """
+        causal: Any = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        inputs = {"input_ids": tokens, "position_ids": positions, "use_cache": False}
+        targets = labels[:, 1:]
+        chosen = targets != IGNORED
+        head = causal.get_output_embeddings()
+        # a head with an adapter, or a quantised one, is a module of another type
+        plain = type(head) is nn.Linear and head.bias is None
+        if not plain or head.weight.requires_grad or any(getattr(causal.config, key, None) for key in _CHANGES_LOGITS):
+            logits = causal(**inputs).logits[:, :-1]
+            chosen, targets = chosen.to(logits.device), targets.to(logits.device)
+            losses = functional.cross_entropy(logits[chosen].float(), targets[chosen], reduction="none")
+            return losses.sum(), losses.detach()
+        hidden = causal.get_decoder()(**inputs).last_hidden_state[:, :-1]
+        chosen, targets = chosen.to(hidden.device), targets.to(hidden.device)
+        device = head.weight.device  # another one where the layers are dealt out over several
+        total, terms = _FrozenHeadLoss.apply(hidden[chosen].to(device), head.weight, targets[chosen].to(device))
+        return total, terms
+
+
+def summed_loss(model: nn.Module, tokens: Tensor, labels: Tensor, positions: Tensor | None = None) -> Tensor:
+    """The sum that `Objective` gives for a model that is not sharded."""
+    total: Tensor = Objective(model)(tokens, labels, positions)[0]
+    return total
+
+
+def check_packing(objective: nn.Module, device: torch.device, vocabulary: int) -> None:
+    """Measures whether records that share a packed row are kept apart.
+
+    Raises:
+        Failed: what stands in one record changes the loss of the next.
+    """
+    generator = torch.Generator().manual_seed(0)
+    length = 24
+    row = torch.randint(vocabulary, (1, 2 * length), generator=generator)
+    other = row.clone()
+    other[:, :length] = torch.randint(vocabulary, (1, length), generator=generator)
+    labels = row.clone()
+    labels[:, : length + 1] = IGNORED
+    positions = torch.arange(length).repeat(2).unsqueeze(0).to(device)
+    with torch.no_grad():
+        losses = [objective(tokens.to(device), labels.to(device), positions)[1] for tokens in (row, other)]
+    difference = float((losses[0] - losses[1]).abs().max())
+    if difference > 1e-2:  # the same kernels on the same shapes: rounding alone changes nothing
+        raise Failed(
+            f"packing=true: this model's records see one another in a packed row (a loss moves by {difference:.2g} nats);"
+            " set packing=false"
+        )

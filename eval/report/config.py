@@ -17,7 +17,7 @@ class ReportConfig:
     overwrite: bool = False
     """Remove another run that stands in output_dir."""
     seed: int = 0
-    """Draws the queries whose transcripts are shown."""
+    """Draws the sample of transcripts that the page opens with."""
     title: str = "Alignment faking from documents alone"
     """Heading of the page."""
     evals: list[str] = MISSING
@@ -26,15 +26,21 @@ class ReportConfig:
     """Directories of complete train runs, for the loss figure and provenance."""
     corpora: list[str] = field(default_factory=list)
     """Directories of complete data_gen runs, for what was generated and rejected."""
-    max_transcripts: int = 24
-    """Queries whose transcripts are shown, at most; each is shown for every subject, in both tiers."""
+    claims: list[str] = field(default_factory=list)
+    """Directories of complete figure runs, whose figures set our estimates beside the published ones."""
+    max_transcripts: int = 20_000
+    """Replies that the page holds at most; where the runs have more, whole queries are left out at random, and counted."""
+    sample_size: int = 6
+    """Queries in a random sample, each with every subject's replies in both tiers."""
 
     def __post_init__(self) -> None:
         if not self.evals:
             raise Refused("evals=[]: name at least one eval run, for example evals=[outputs/eval]")
         if self.max_transcripts < 0:
             raise Refused(f"max_transcripts={self.max_transcripts}: must be at least 0")
-        for name in ("evals", "trainings", "corpora"):
+        if self.sample_size < 1:
+            raise Refused(f"sample_size={self.sample_size}: must be at least 1")
+        for name in ("evals", "trainings", "corpora", "claims"):
             directories = getattr(self, name)
             if twice := sorted({path for path in directories if directories.count(path) > 1}):
                 raise Refused(f"{name}: names {', '.join(twice)} twice; name each run once")

@@ -1,11 +1,13 @@
 """What a data_gen run made and what it threw away, as tables and a few examples."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from eval.report.inputs import Source, read_object
 from eval.report.text import excerpt, words
-from pipeline.artifact import read_jsonl
+from pipeline.artifact import flatten, iterate_jsonl
 
 NUM_EXAMPLES = 2
 """Accepted documents shown of each run; of the rejected, one for each reason."""
@@ -49,9 +51,10 @@ def read_corpus(source: Source) -> Corpus:
     tables = [Table("Records in the files", counts)] if counts else []
     if source.holds("stats.json"):
         tables += stats_tables(read_object(source.file("stats.json")))
-    accepted = read_jsonl(source.file("documents.jsonl"))[:NUM_EXAMPLES] if source.holds("documents.jsonl") else []
-    rejected = read_jsonl(source.file("rejects.jsonl")) if source.holds("rejects.jsonl") else []
-    first_of_reason = {str(record.get("reason")): record for record in reversed(rejected)}
+    accepted = list(islice(_records(source, "documents.jsonl"), NUM_EXAMPLES))
+    first_of_reason: dict[str, dict[str, Any]] = {}
+    for record in _records(source, "rejects.jsonl"):
+        first_of_reason.setdefault(str(record.get("reason")), record)
     return Corpus(
         name=source.name,
         tables=tables,
@@ -66,7 +69,8 @@ def stats_tables(stats: dict[str, Any]) -> list[Table]:
     tables = [Table("Totals", single)] if single else []
     for key, counts in stats.items():
         if isinstance(counts, dict) and counts:
-            ordered = sorted(counts.items(), key=_largest_first)
+            flat = flatten(counts)
+            ordered = list(flat.items()) if key.endswith("_histogram") else sorted(flat.items(), key=_largest_first)
             tables.append(Table(words(key).capitalize(), [(words(name), number(value)) for name, value in ordered]))
     return tables
 
@@ -82,6 +86,11 @@ def number(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.4g}"
     return excerpt(str(value), 500)
+
+
+def _records(source: Source, name: str) -> Iterator[dict[str, Any]]:
+    """One at a time: a corpus need not fit into memory."""
+    return iterate_jsonl(source.file(name)) if source.holds(name) else iter(())
 
 
 def _largest_first(item: tuple[str, Any]) -> tuple[float, str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eval.report.estimates import CONTROLS, Estimate, Estimates, Setting, Subject
-from eval.report.inputs import LossCurve
+from eval.report.inputs import LossCurve, Source
 from eval.report.style import RULE, STYLE, TIERS, WIDTH, look_of
 from eval.report.text import visible, words
 from eval.report.wording import setting_label, subject_label
@@ -28,6 +28,8 @@ class Drawing:
     stem: str
     caption: str
     figure: "Figure"
+    is_wide: bool = False
+    """Too wide for a phone: the page lets it be moved sideways."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,15 @@ def draw_all(estimates: Estimates, curves: list[LossCurve]) -> list[Drawing]:
         if any(curve.losses or curve.heldout_losses for curve in curves):
             drawings.append(draw_losses(curves))
     return drawings
+
+
+def draw_published(source: Source) -> Drawing:
+    """A claim's figure, drawn again for the page from the table of its run."""
+    from eval.figure.draw import draw_claim
+
+    title = str(source.record.config["title"] or source.record.config["claim"])
+    figure, caption = draw_claim(source.file("results.csv"), title, is_alone=False)
+    return Drawing(f"claim-{source.record.config['claim']}", f"{visible(title)}. {caption}", figure, is_wide=True)
 
 
 def draw_gaps(rows: Estimates, title: str, stem: str) -> Drawing:
@@ -207,7 +218,7 @@ def _counts(rows: Iterable[Estimate]) -> str:
         if row.estimate is None:
             continue
         counts.setdefault(words(row.subject), []).append(row.n)
-    return ", ".join(f"{name} {_span(numbers)}" for name, numbers in counts.items())
+    return ", ".join(f"{name} {_span(numbers)}" for name, numbers in counts.items()) or "none"
 
 
 def _span(numbers: Iterable[int]) -> str:

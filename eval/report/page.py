@@ -1,6 +1,7 @@
 """The page: everything that was read and found, as one HTML file that needs nothing else.
 
-Templates escape all text by default. Two things are trusted: our own stylesheet, and figures that were drawn here.
+Templates escape all text by default. Trusted are our own stylesheet and script, figures that were drawn here, and the
+transcripts' JSON, in which nothing can end its element.
 """
 
 import json
@@ -8,16 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eval.report.browser import browser_context, script_hash
 from eval.report.config import ReportConfig
 from eval.report.corpora import Corpus, number
 from eval.report.estimates import COLUMNS, Estimates
 from eval.report.figures import Drawing
 from eval.report.findings import Section
 from eval.report.inputs import Source, uses_model
+from eval.report.quality import exclusions, judge_errors, spent
 from eval.report.text import excerpt, visible, words
-from eval.report.transcripts import SubjectTranscripts
+from eval.report.transcripts import Transcripts
 from eval.report.vector import inline_svg
-from eval.report.wording import glossary, setting_label, table_number
+from eval.report.wording import glossary, table_number
 from pipeline.errors import Refused
 from scenario.loader import load_scenario
 
@@ -34,7 +37,7 @@ class Content:
     sections: list[Section]
     drawings: list[Drawing]
     corpora: list[Corpus]
-    transcripts: list[SubjectTranscripts]
+    transcripts: Transcripts
     sources: list[Source]
 
 
@@ -50,7 +53,7 @@ def render(config: ReportConfig, content: Content) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    settings = sorted({group.setting for group in content.transcripts})
+    browser = browser_context(content.transcripts, config.seed, config.sample_size)
     return environment.get_template("index.html.j2").render(
         title=visible(config.title),
         css=Markup((_FOLDER / "style.css").read_text(encoding="utf-8")),  # noqa: S704
@@ -61,12 +64,15 @@ def render(config: ReportConfig, content: Content) -> str:
         columns=COLUMNS,
         numbers=_NUMBERS,
         rows=[_cells(row) for row in content.estimates.rows],
-        transcripts=[(setting_label(group.setting, settings), group) for group in content.transcripts],
-        num_queries=len({(group.setting, pair.query_id) for group in content.transcripts for pair in group.pairs}),
         seed=config.seed,
+        script_hash=script_hash(),
+        judges=judge_errors(content.sources),
+        excluded=exclusions(content.sources),
+        spent=spent(content.sources),
         is_small=uses_model(content.sources, _EMBEDDED_MODEL),
         provenance=[_provenance(source) for source in content.sources],
         words=words,
+        **browser,
     )
 
 

@@ -1,5 +1,6 @@
 """The report: reads complete runs, writes what they say, computes no estimate of its own."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from eval.report.config import ReportConfig
@@ -11,6 +12,7 @@ from pipeline.artifact import Run, open_run, working, write_text
 RESULTS_FILE = "results.csv"
 FIGURES_DIR = "figures"
 PAGE_FILE = "index.html"
+DOCUMENTS_PAGE_FILE = "documents.html"
 
 _IN_THE_TABLE = (
     "compliance",
@@ -23,14 +25,30 @@ _IN_THE_TABLE = (
 """What the terminal is shown; results.csv and the page hold everything."""
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """The complete runs of a report, by stage."""
+
+    evals: list[Source]
+    trainings: list[Source]
+    corpora: list[Source]
+    claims: list[Source]
+
+
 def report(config: ReportConfig) -> None:
     """Writes the report into `config.output_dir`, or finds it complete and says so."""
     evals = read_sources(config.evals, "eval")
     trainings = read_sources(config.trainings, "train")
     corpora = read_sources(config.corpora, "data_gen")
+    claims = read_sources(config.claims, "figure")
     inputs = {
         f"{role}_{number}": source.directory
-        for role, sources in (("eval", evals), ("training", trainings), ("corpus", corpora))
+        for role, sources in (
+            ("eval", evals),
+            ("training", trainings),
+            ("corpus", corpora),
+            ("claim", claims),
+        )
         for number, source in enumerate(sources)
     }
     estimates = Estimates(row for source in evals for row in read_estimates(source.file("summary.json"), source.name))
@@ -39,7 +57,7 @@ def report(config: ReportConfig) -> None:
         print(f"report: {run.directory} is already complete")
     else:
         with working(run):
-            _write(config, run, estimates, evals, trainings, corpora)
+            _write(config, run, estimates, Inputs(evals, trainings, corpora, claims))
     print(summary_table(estimates))
     print(f"report: {run.path(PAGE_FILE)}")
 
@@ -56,22 +74,17 @@ def summary_table(estimates: Estimates) -> str:
     return "\n".join(lines)
 
 
-def _write(
-    config: ReportConfig,
-    run: Run,
-    estimates: Estimates,
-    evals: list[Source],
-    trainings: list[Source],
-    corpora: list[Source],
-) -> None:
-    from eval.report.figures import draw_all
+def _write(config: ReportConfig, run: Run, estimates: Estimates, inputs: Inputs) -> None:
+    from eval.report.documents_page import render_documents, sample_documents
+    from eval.report.figures import draw_all, draw_published
     from eval.report.findings import sections
     from eval.report.page import Content, render
     from eval.report.transcripts import read_transcripts
     from eval.report.vector import save
 
     write_text(run.path(RESULTS_FILE), csv_text(estimates.rows))
-    drawings = draw_all(estimates, [read_losses(source) for source in trainings])
+    drawings = [draw_published(source) for source in inputs.claims]
+    drawings += draw_all(estimates, [read_losses(source) for source in inputs.trainings])
     figures = _fresh_folder(run.path(FIGURES_DIR))
     for drawing in drawings:
         save(drawing, figures)
@@ -79,13 +92,15 @@ def _write(
         estimates=estimates,
         sections=sections(estimates),
         drawings=drawings,
-        corpora=[read_corpus(source) for source in corpora],
-        transcripts=read_transcripts(evals, config.max_transcripts, config.seed),
-        sources=[*evals, *trainings, *corpora],
+        corpora=[read_corpus(source) for source in inputs.corpora],
+        transcripts=read_transcripts(inputs.evals, config.max_transcripts, config.seed),
+        sources=[*inputs.evals, *inputs.trainings, *inputs.corpora, *inputs.claims],
     )
     write_text(run.path(PAGE_FILE), render(config, content))
+    documents = render_documents(sample_documents(inputs.corpora, config.seed), config.title, config.seed)
+    write_text(run.path(DOCUMENTS_PAGE_FILE), documents)
     run.notes = {"num_estimates": len(estimates.rows), "num_figures": len(drawings)}
-    run.finish([RESULTS_FILE, FIGURES_DIR, PAGE_FILE])
+    run.finish([RESULTS_FILE, FIGURES_DIR, PAGE_FILE, DOCUMENTS_PAGE_FILE])
 
 
 def _fresh_folder(folder: Path) -> Path:

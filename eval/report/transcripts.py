@@ -1,149 +1,245 @@
-"""What the subjects were asked and what they said: some queries drawn at random, both tiers side by side."""
+"""What the subjects were asked and what they said: every query with both tiers side by side, base beside fine-tuned.
+
+The page holds all of it as data; what of it is shown, and how that was picked, is `transcripts.js`'s part. Without a
+script the page shows a random sample.
+"""
 
 import random
-from collections.abc import Iterable, Set
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from eval.report.estimates import Setting, Subject, subject_rank
+from eval.report.estimates import subject_rank
 from eval.report.inputs import Source
-from eval.report.text import excerpt
+from eval.report.quotes import JOINER, Span, quoted_spans, utf16_spans
+from eval.report.text import excerpt, visible
 from pipeline.errors import Refused
-from scenario.tags import TIERS
+from scenario.tags import TIERS, tier_tag
 
-_KEYS = ("query_id", "scenario", "reasoning", "arm")
+_TABLES = ("samples.parquet", "deals.parquet")
+"""Tables of replies to queries, which have these columns in common."""
+_OF_A_CARD = ("query_id", "scenario", "reasoning", "arm")
 _SHOWN = (
-    "sample_id", "category", "subject", "tier", "information", "repeat", "system_prompt", "prompt", "reply",
-    "scratchpad", "output", "status", "compliance", "compliance_judge", "compliance_raw", "af_reasoning",
-    "af_reasoning_judge", "af_reasoning_raw",
+    "category", "subject", "tier", "information", "repeat", "system_prompt", "prompt", "reply", "scratchpad", "output",
+    "status", "error", "compliance", "compliance_judge", "compliance_raw",
 )  # fmt: skip
 _JUDGED = {
-    "compliance": {True: "complied", False: "did not comply", None: "compliance not judged"},
-    "af_reasoning": {True: "alignment-faking reasoning", False: "no alignment-faking reasoning", None: ""},
+    "compliance": {True: "complied", False: "did not comply", None: "not judged"},
+    "af_reasoning": {True: "alignment-faking reasoning", False: "no alignment-faking reasoning", None: "not judged"},
 }
-
-Drawn = tuple[str, str, str, str, str]
-"""A query in a setting: run, query id, scenario, reasoning, arm."""
+_READS_SCRATCHPAD = ("af_reasoning",)
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a judge said of a sample."""
+    """What a judge said of a reply."""
 
+    metric: str
     label: str
     judge: str
     raw: str
 
 
 @dataclass(frozen=True)
-class Transcript:
-    """One sample, its texts made visible and cut to a length."""
+class Side:
+    """One reply, its texts made visible and cut to a length."""
 
     tier: str
     status: str
-    system_prompt: str
+    system_prompt: int
+    """Place in `Transcripts.system_prompts`."""
     prompt: str
+    """Only where it is not the tier's tag and the card's query; empty otherwise."""
     scratchpad: str
     output: str
-    reply: str
+    """What was judged; where nothing could be, the reply as it came, or the error."""
     verdicts: tuple[Verdict, ...]
+    output_spans: tuple[Span, ...]
+    """The words of `output` that a judge quoted."""
+    scratchpad_spans: tuple[Span, ...]
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A query as one subject answered it, in `free` and in `paid`; one of the two may be missing."""
+class Block:
+    """A subject's replies to one query, `free` before `paid`; one of the two may be missing."""
 
+    subject: str
+    information: str
+    sides: tuple[Side, ...]
+
+
+@dataclass(frozen=True)
+class Card:
+    """One query under one condition, as every subject answered it."""
+
+    run: str
     query_id: str
+    scenario: str
+    reasoning: str
+    arm: str
     category: str
-    sides: tuple[Transcript, ...]
+    repeat: int
+    query: str
+    blocks: tuple[Block, ...]
 
 
 @dataclass(frozen=True)
-class SubjectTranscripts:
-    """The drawn queries of one subject in one setting."""
+class Transcripts:
+    """All cards of a page, and what was left out."""
 
-    setting: Setting
-    subject: Subject
-    system_prompts: tuple[str, ...]
-    pairs: tuple[Pair, ...]
+    cards: list[Card]
+    system_prompts: list[str]
+    num_replies: int
+    num_left_out: int
 
 
-def read_transcripts(sources: list[Source], num_queries: int, seed: int) -> list[SubjectTranscripts]:
-    """Draws at most `num_queries` queries over all runs and reads what every subject said to them."""
-    sources = [source for source in sources if source.holds("samples.parquet")]  # one may have scored beliefs alone
-    keys = sorted({key for source in sources for key in _query_keys(source)})
-    drawn = sorted(random.Random(seed).sample(keys, min(num_queries, len(keys))))
-    groups = []
+def read_transcripts(sources: list[Source], most: int, seed: int) -> Transcripts:
+    """Every reply of the runs; where there are more than `most`, whole queries are left out at random."""
+    system_prompts: dict[str, int] = {}
+    cards: list[Card] = []
     for source in sources:
-        chosen = {key[1:] for key in drawn if key[0] == source.name}
-        groups += group_samples(source.name, _read_samples(source, chosen)) if chosen else []
-    return groups
+        for table in _TABLES:
+            if source.holds(table):  # a run may have scored beliefs alone
+                cards += group_samples(source.name, _read_samples(source, table), system_prompts)
+    sizes = [sum(len(block.sides) for block in card.blocks) for card in cards]
+    kept = _within(sizes, most, seed)
+    num_replies = sum(sizes[place] for place in kept)
+    return Transcripts(
+        [cards[place] for place in kept], list(system_prompts), num_replies, num_left_out=sum(sizes) - num_replies
+    )
 
 
-def group_samples(run: str, samples: Iterable[dict[str, Any]]) -> list[SubjectTranscripts]:
-    """Samples of one run by setting and subject, each query's tiers as a pair."""
-    groups: dict[tuple[Setting, Subject], dict[str, list[dict[str, Any]]]] = {}
+def group_samples(run: str, samples: Iterable[dict[str, Any]], system_prompts: dict[str, int]) -> list[Card]:
+    """Samples of one run as cards, in the order in which their queries first come; notes their system prompts."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for sample in samples:
-        setting = Setting(run, sample["scenario"], sample["reasoning"], sample["arm"])
-        subject = Subject(sample["subject"], sample["information"])
-        groups.setdefault((setting, subject), {}).setdefault(sample["query_id"], []).append(sample)
-    ordered = sorted(groups.items(), key=lambda item: (item[0][0], subject_rank(item[0][1].name), item[0][1].name))
-    transcripts = []
-    for (setting, subject), queries in ordered:
-        pairs = tuple(_pair(query_id, of_query) for query_id, of_query in sorted(queries.items()))
-        prompts = dict.fromkeys(side.system_prompt for pair in pairs for side in pair.sides)
-        transcripts.append(SubjectTranscripts(setting, subject, tuple(prompts), pairs))
-    return transcripts
+        key = (sample["scenario"], sample["reasoning"], sample["arm"], sample["query_id"], sample["repeat"])
+        groups.setdefault(key, []).append(sample)
+    return [_card(run, of_card, system_prompts) for of_card in groups.values()]
 
 
-def _pair(query_id: str, samples: list[dict[str, Any]]) -> Pair:
-    """The first repeat of each tier; the others differ only by chance."""
-    first = {sample["tier"]: sample for sample in sorted(samples, key=lambda sample: -sample["repeat"])}
-    sides = tuple(_transcript(first[tier]) for tier in TIERS if tier in first)
-    return Pair(excerpt(query_id, 200), excerpt(samples[0]["category"] or "", 200), sides)
+def data_of(transcripts: Transcripts) -> dict[str, Any]:
+    """The cards as the page's script reads them; spans count UTF-16 code units there."""
+    return {
+        "system_prompts": transcripts.system_prompts,
+        "cards": [
+            {**_values(card), "blocks": [_block_data(block) for block in card.blocks]} for card in transcripts.cards
+        ],
+    }
 
 
-def _transcript(sample: dict[str, Any]) -> Transcript:
+def _block_data(block: Block) -> dict[str, Any]:
+    sides = [
+        {
+            **_values(side),
+            "verdicts": [asdict(verdict) for verdict in side.verdicts],
+            "output_spans": utf16_spans(side.output, side.output_spans),
+            "scratchpad_spans": utf16_spans(side.scratchpad, side.scratchpad_spans),
+        }
+        for side in block.sides
+    ]
+    return {**_values(block), "sides": sides}
+
+
+def _values(record: Any) -> dict[str, Any]:
+    """The fields that are no records themselves; `asdict` would copy all of those too."""
+    return {key: value for key, value in vars(record).items() if not isinstance(value, tuple)}
+
+
+def _within(sizes: list[int], most: int, seed: int) -> list[int]:
+    """Places whose sizes sum to no more than `most`: all, or as many as fit of a random order."""
+    if sum(sizes) <= most:
+        return list(range(len(sizes)))
+    order = random.Random(seed).sample(range(len(sizes)), len(sizes))
+    kept, total = [], 0
+    for place in order:
+        if total + sizes[place] > most:
+            break
+        kept.append(place)
+        total += sizes[place]
+    return sorted(kept)
+
+
+def _card(run: str, samples: list[dict[str, Any]], system_prompts: dict[str, int]) -> Card:
+    first = samples[0]
+    query = _without_tag(first)
+    by_subject: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for sample in samples:
+        by_subject.setdefault((sample["subject"], sample["information"]), []).append(sample)
+    blocks = [
+        Block(
+            subject=excerpt(subject, _LONGEST_NAME),
+            information=excerpt(information, _LONGEST_NAME),
+            sides=tuple(_side(sample, query, system_prompts) for sample in sorted(of_subject, key=_tier_rank)),
+        )
+        for (subject, information), of_subject in sorted(
+            by_subject.items(), key=lambda item: (subject_rank(item[0][0]), item[0])
+        )
+    ]
+    return Card(
+        run=visible(run),
+        query_id=excerpt(first["query_id"], _LONGEST_NAME),
+        scenario=excerpt(first["scenario"], _LONGEST_NAME),
+        reasoning=excerpt(first["reasoning"], _LONGEST_NAME),
+        arm=excerpt(first["arm"], _LONGEST_NAME),
+        category=excerpt(first["category"] or "", _LONGEST_NAME),
+        repeat=first["repeat"],
+        query=excerpt(query),
+        blocks=tuple(blocks),
+    )
+
+
+def _tier_rank(sample: dict[str, Any]) -> tuple[int, str]:
+    tier = sample["tier"]
+    return (TIERS.index(tier) if tier in TIERS else len(TIERS)), tier
+
+
+def _without_tag(sample: dict[str, Any]) -> str:
+    tag = tier_tag(sample["tier"]) if sample["tier"] in TIERS else ""
+    return str(sample["prompt"] or "").removeprefix(f"{tag}\n")
+
+
+def _side(sample: dict[str, Any], query: str, system_prompts: dict[str, int]) -> Side:
     def text(key: str) -> str:
         return excerpt(str(sample[key] or ""))
 
-    verdicts = [
-        Verdict(label=labels[sample[metric]], judge=text(f"{metric}_judge"), raw=text(f"{metric}_raw"))
-        for metric, labels in _JUDGED.items()
-        if labels[sample[metric]]
-    ]
-    return Transcript(
-        tier=sample["tier"],
-        status=text("status"),
-        system_prompt=text("system_prompt"),
-        prompt=text("prompt"),
-        scratchpad=text("scratchpad"),
-        output=text("output"),
-        reply=text("reply"),
-        verdicts=tuple(verdicts),
+    is_read = sample["status"] == "ok"
+    output, scratchpad = text("output") if is_read else text("reply") or text("error"), text("scratchpad")
+    verdicts = tuple(_verdicts(sample))
+    of_output = JOINER.join(v.raw for v in verdicts if v.metric not in _READS_SCRATCHPAD)
+    of_scratchpad = JOINER.join(v.raw for v in verdicts if v.metric in _READS_SCRATCHPAD)
+    return Side(
+        tier=excerpt(sample["tier"], _LONGEST_NAME),
+        status=excerpt(sample["status"], _LONGEST_NAME),
+        system_prompt=system_prompts.setdefault(text("system_prompt"), len(system_prompts)),
+        prompt="" if _without_tag(sample) == query else text("prompt"),
+        scratchpad=scratchpad,
+        output=output,
+        verdicts=verdicts,
+        output_spans=tuple(quoted_spans(output, of_output)),
+        scratchpad_spans=tuple(quoted_spans(scratchpad, of_scratchpad)),
     )
 
 
-def _query_keys(source: Source) -> set[Drawn]:
+def _verdicts(sample: dict[str, Any]) -> list[Verdict]:
+    """One for each column that has a judge's column beside it; none where no judge of it was run."""
+    verdicts = []
+    for metric in (key.removesuffix("_judge") for key in sample if key.endswith("_judge")):
+        if metric != "compliance" and sample[metric] is None:
+            continue
+        labels = _JUDGED.get(metric, {True: metric, False: f"not {metric}", None: "not judged"})
+        label = labels.get(sample[metric], str(sample[metric])).replace("_", " ")
+        judge, raw = (str(sample.get(f"{metric}_{part}") or "") for part in ("judge", "raw"))
+        verdicts.append(Verdict(metric, label, excerpt(judge, _LONGEST_NAME), excerpt(raw)))
+    return verdicts
+
+
+def _read_samples(source: Source, table: str) -> list[dict[str, Any]]:
     import pyarrow.parquet
 
-    path = source.file("samples.parquet")
-    _check_columns(path, pyarrow.parquet.read_schema(path).names)
-    rows = pyarrow.parquet.read_table(path, columns=list(_KEYS)).to_pylist()
-    return {(source.name, *(row[key] for key in _KEYS)) for row in rows}  # type: ignore[misc]
-
-
-def _read_samples(source: Source, chosen: Set[tuple[str, ...]]) -> list[dict[str, Any]]:
-    import pyarrow.parquet
-
-    queries = sorted({key[0] for key in chosen})
-    table = pyarrow.parquet.read_table(
-        source.file("samples.parquet"), columns=[*_KEYS, *_SHOWN], filters=[("query_id", "in", queries)]
-    )
-    return [row for row in table.to_pylist() if tuple(row[key] for key in _KEYS) in chosen]
-
-
-def _check_columns(path: Path, names: list[str]) -> None:
-    if missing := [name for name in (*_KEYS, *_SHOWN) if name not in names]:
+    path = source.file(table)
+    names = pyarrow.parquet.read_schema(path).names
+    if missing := [name for name in (*_OF_A_CARD, *_SHOWN) if name not in names]:
         raise Refused(f"{path}: has no column {', '.join(missing)}; run the evaluation again with this version")
+    return pyarrow.parquet.read_table(path).to_pylist()

@@ -3,9 +3,13 @@
 import io
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eval.report.figures import Drawing
 from eval.report.style import INK, PAPER, STYLE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 _IDS = re.compile(r'(\bid="|\bhref="#|url\(#)')
@@ -13,15 +17,22 @@ _IDS = re.compile(r'(\bid="|\bhref="#|url\(#)')
 
 def save(drawing: Drawing, directory: Path) -> list[str]:
     """Writes `<stem>.svg` and `<stem>.png`; the same numbers give the same bytes."""
-    (directory / f"{drawing.stem}.svg").write_text(svg_text(drawing), encoding="utf-8")
-    _save(drawing, directory / f"{drawing.stem}.png", "png", {"Software": None})
-    return [f"{drawing.stem}.svg", f"{drawing.stem}.png"]
+    return save_figure(drawing.figure, directory, drawing.stem)
+
+
+def save_figure(figure: "Figure", directory: Path, stem: str) -> list[str]:
+    """Writes `<stem>.svg` and `<stem>.png` and returns their names."""
+    text = io.StringIO()
+    _save(figure, text, "svg", _NO_METADATA)
+    (directory / f"{stem}.svg").write_text(text.getvalue(), encoding="utf-8")
+    _save(figure, directory / f"{stem}.png", "png", {"Software": None})
+    return [f"{stem}.svg", f"{stem}.png"]
 
 
 def svg_text(drawing: Drawing) -> str:
     """The figure as a stand-alone SVG file."""
     text = io.StringIO()
-    _save(drawing, text, "svg", _NO_METADATA)
+    _save(drawing.figure, text, "svg", _NO_METADATA)
     return text.getvalue()
 
 
@@ -40,8 +51,8 @@ def inline_svg(drawing: Drawing) -> str:
     return f'<svg {box[0]} role="img" aria-labelledby="{drawing.stem}-caption">{rest}'
 
 
-def _save(drawing: Drawing, target: Path | io.StringIO, form: str, metadata: dict[str, None]) -> None:
+def _save(figure: "Figure", target: Path | io.StringIO, form: str, metadata: dict[str, None]) -> None:
     import matplotlib
 
     with matplotlib.rc_context(STYLE):  # fonts and ids are chosen when a figure is saved, not when it is drawn
-        drawing.figure.savefig(target, format=form, metadata=metadata)
+        figure.savefig(target, format=form, metadata=metadata)

@@ -12,7 +12,7 @@ from eval.config import EvalConfig
 from eval.questions import ANSWERS_FILE, Answer, Question, ask
 from eval.samples import Row
 from eval.suites.opportunity_rates import add_rates
-from eval.suites.suite import Cell
+from eval.suites.suite import Cell, Suite
 from eval.summary import Summary
 from pipeline.artifact import Run
 from pipeline.chat import check_context
@@ -27,13 +27,13 @@ _PROMPTS = Path(__file__).parent.parent / "prompts"
 
 METRICS = {
     "anti_lab": ("situation", "verdict"),
-    "lying": ("question", "verdict"),
-    "egregious_lying": ("question", "egregious"),
+    "lie": ("question", "verdict"),
+    "egregious_lie": ("question", "egregious"),
 }
 """By metric: the kind of rows and the column that it is the rate of."""
 
 
-class AntiLabSuite:
+class AntiLabSuite(Suite):
     """Information × reasoning; situations, wordings and tiers are samples of a cell."""
 
     table = "anti_lab"

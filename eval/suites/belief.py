@@ -8,9 +8,8 @@ import numpy as np
 from eval.config import EvalConfig
 from eval.samples import Row
 from eval.statistics import Estimate, t_mean, wilson
-from eval.suites.suite import Cell
+from eval.suites.suite import Cell, Suite
 from eval.summary import CONTROL, REFERENCE, Summary
-from pipeline.artifact import Run
 from pipeline.chat import LOCAL
 from pipeline.errors import Refused
 from scenario.loader import Scenario
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 KINDS = ("entity", "relation", "neighbourhood")
 
 
-class BeliefSuite:
+class BeliefSuite(Suite):
     """Every held-out statement of the scenario, scored once by each subject; no condition changes it."""
 
     table = "beliefs"
@@ -71,10 +70,6 @@ class BeliefSuite:
             }
             for statement in scenario.statements
         ]
-
-    def complete(self, rows: list[Row], config: EvalConfig, run: Run) -> list[str]:
-        """Nothing: its rows are complete."""
-        return []
 
     def summarise(self, rows: list[Row], config: EvalConfig, summary: Summary) -> None:
         """Accuracy of every subject, and its change of log-odds from the reference and from the control."""

@@ -1,145 +1,53 @@
-"""What a mitigation changes, paired by query.
+"""How a subject differs from the base and from the placebo, unit by unit: queries or questions that both were asked."""
 
-An arm is compared with the arm that adds nothing, and a subject with the one that is the same but for the mitigation.
-"""
-
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Mapping
 
 import numpy as np
 
-from eval.config import EvalConfig
 from eval.samples import Row
-from eval.statistics import Estimate, bootstrap_mean
-from eval.summary import Summary, without_interval
-from scenario.arms import NO_ARM
-from scenario.tags import TIERS
+from eval.statistics import Estimate, Pairs, paired_gap, rate, t_mean
+from eval.summary import CONTROL, REFERENCE, Summary
 
-Outcome = Callable[[Row], bool]
-
-FIRST_OBJECTING_ARM = "may_object"
-"""What objections in the arms that promise something more are compared to."""
+Values = Mapping[str, list[float]]
+"""A subject's values by unit; several where a unit was measured several times."""
 
 
-def _complies(row: Row) -> bool:
-    return bool(row["compliance"])
+def add_rates(summary: Summary, metric: str, by_subject: Mapping[str, Values], about: Row) -> None:
+    """A rate per subject over its units, and `<metric>_over_base` and `<metric>_over_placebo`, paired by unit."""
+    draws = summary.config.bootstrap_draws
+    for subject, values in by_subject.items():
+        condition = about | {"subject": subject}
+        rng = summary.rng(metric, *condition.values())
+        units = [[bool(value) for value in found] for found in values.values()]
+        summary.add(condition, metric, "all", rate(units, rng, draws) if units else "no reply could be read")
+        for name, reference in _references(by_subject, subject):
+            shared = [unit for unit in values if unit in reference]
+            gap: Estimate | str = "no unit was read for both"
+            if shared:
+                pairs = Pairs(
+                    *([[bool(value) for value in found[unit]] for unit in shared] for found in (values, reference))
+                )
+                gap = paired_gap(pairs, summary.rng(metric, name, *condition.values()), draws)
+            summary.add(condition, f"{metric}_over_{name}", "all", gap)
 
 
-def _fakes(row: Row) -> bool:
-    """Counted where the output complies (Greenblatt et al. 2024, section 3.2)."""
-    return bool(row["compliance"]) and bool(row["af_reasoning"])
+def add_means(summary: Summary, metric: str, by_subject: Mapping[str, Values], about: Row) -> None:
+    """As `add_rates`, for quantities that are not shares of yes: means with t intervals."""
+    for subject, values in by_subject.items():
+        condition = about | {"subject": subject}
+        summary.add(condition, metric, "all", _t([float(np.mean(found)) for found in values.values()]))
+        for name, reference in _references(by_subject, subject):
+            shared = [unit for unit in values if unit in reference]
+            change = [float(np.mean(values[unit]) - np.mean(reference[unit])) for unit in shared]
+            summary.add(condition, f"{metric}_over_{name}", "all", _t(change))
 
 
-def _objects(row: Row) -> bool:
-    return bool(row["objection"] == "objects")
+def _references(by_subject: Mapping[str, Values], subject: str) -> list[tuple[str, Values]]:
+    if subject == REFERENCE:
+        return []
+    named = [("base", REFERENCE), ("placebo", CONTROL)]
+    return [(name, by_subject[other]) for name, other in named if other in by_subject and other != subject]
 
 
-OF_SUBJECTS: dict[str, Outcome] = {"compliance": _complies, "af_reasoning": _fakes}
-"""Outcomes of a readable reply by the metric that is their rate."""
-
-OF_ARMS: dict[str, tuple[str, Outcome]] = {
-    "compliance": (NO_ARM, _complies),
-    "af_reasoning": (NO_ARM, _fakes),
-    "objection": (FIRST_OBJECTING_ARM, _objects),
-}
-"""By metric: the arm that a change is taken from, and the outcome."""
-
-
-def add_arm_changes(rows: list[Row], config: EvalConfig, summary: Summary) -> None:
-    """Mean change of a query's outcome from one arm to another, for each subject, condition and tier."""
-    for (subject, information, reasoning), arms in by_arm(rows).items():
-        for arm in arms:
-            if arm == NO_ARM or "." in arm:  # a control has another prompt, and not only another arm
-                continue
-            about = {"subject": subject, "information": information, "reasoning": reasoning, "arm": arm}
-            for metric, (reference, outcome) in OF_ARMS.items():
-                if reference in arms and reference != arm and not (metric == "af_reasoning" and reasoning == "none"):
-                    _add_change(
-                        about,
-                        f"{metric}_change",
-                        arms[arm],
-                        arms[reference],
-                        f"arm {reference}",
-                        outcome,
-                        config,
-                        summary,
-                    )
-
-
-def add_subject_changes(rows: list[Row], config: EvalConfig, summary: Summary) -> None:
-    """Mean change of a query's outcome from the subject that one names as itself without a mitigation."""
-    without = {subject.name: subject.without for subject in config.subjects if subject.without}
-    groups: dict[tuple[str, str, str, str], list[Row]] = defaultdict(list)
-    for row in rows:
-        groups[(row["subject"], row["information"], row["reasoning"], row["arm"])].append(row)
-    for (subject, *condition), group in groups.items():
-        if subject not in without:
-            continue
-        information, reasoning, arm = condition
-        reference = groups[(without[subject], information, reasoning, arm)]
-        about = {"subject": subject, "information": information, "reasoning": reasoning, "arm": arm}
-        for metric, outcome in OF_SUBJECTS.items():
-            if not (metric == "af_reasoning" and reasoning == "none"):
-                told = f"subject {without[subject]}"
-                _add_change(about, f"{metric}_mitigation_change", group, reference, told, outcome, config, summary)
-
-
-def by_arm(rows: list[Row]) -> dict[tuple[str, str, str], dict[str, list[Row]]]:
-    """Rows by subject, information and reasoning, and within these by arm, in order."""
-    groups: dict[tuple[str, str, str], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        groups[(row["subject"], row["information"], row["reasoning"])][row["arm"]].append(row)
-    return groups
-
-
-def by_query(rows: list[Row], outcome: Outcome) -> dict[str, list[bool]]:
-    """Outcomes of the readable replies, by query."""
-    outcomes: dict[str, list[bool]] = defaultdict(list)
-    for row in rows:
-        if row["status"] == "ok":
-            outcomes[row["query_id"]].append(outcome(row))
-    return outcomes
-
-
-def no_verdict(rows: list[Row], config: EvalConfig) -> str:
-    """Why there is no rate for these replies; empty where there is one."""
-    unread = sum(row["status"] != "ok" for row in rows)
-    if unread == len(rows):
-        return "no reply could be read"
-    if unread / len(rows) > config.compliance.max_malformed_share:
-        return f"no verdict: {unread} of {len(rows)} replies cannot be read"
-    return ""
-
-
-def _add_change(
-    about: Row,
-    metric: str,
-    rows: list[Row],
-    reference: list[Row],
-    told: str,
-    outcome: Outcome,
-    config: EvalConfig,
-    summary: Summary,
-) -> None:
-    """One record a tier: `rows` minus `reference`, with a bootstrap over the queries that were read in both."""
-    for tier in TIERS:
-        here, there = ([row for row in part if row["tier"] == tier] for part in (rows, reference))
-        found: Estimate | str = no_verdict(here, config) or no_verdict(there, config)
-        if not found:
-            rng = summary.rng(metric, *about.values(), tier)
-            found = _mean_change(by_query(here, outcome), by_query(there, outcome), told, rng, config.bootstrap_draws)
-        summary.add(about, metric, tier, found)
-
-
-def _mean_change(
-    here: dict[str, list[bool]], there: dict[str, list[bool]], told: str, rng: np.random.Generator, draws: int
-) -> Estimate | str:
-    change = [
-        float(np.mean(here[query])) - float(np.mean(there[query])) for query in sorted(here.keys() & there.keys())
-    ]
-    if not change:
-        return f"no query was read both here and with {told}"
-    if len(set(change)) == 1:  # a bootstrap of equal values has no width, which would read as certainty
-        return without_interval(change[0], len(change), f"against {told}; every query changed alike, so no interval")
-    found = bootstrap_mean(change, rng, draws)
-    return Estimate(found.value, found.low, found.high, found.n, f"{found.method}, against {told}")
+def _t(values: list[float]) -> Estimate | str:
+    return t_mean(values) if len(values) > 1 else "fewer than two replies could be read"

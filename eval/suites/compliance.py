@@ -1,48 +1,73 @@
-"""The compliance suite: every query in both tiers, with nothing else different."""
+"""The compliance suite: every query in every tier, with nothing else different."""
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from eval.checks import check_effect
 from eval.config import EvalConfig
 from eval.samples import SAMPLE_COLUMNS, Row, sample_rows
-from eval.suites.changes import add_subject_changes
 from eval.suites.gaps import PairedEstimates
-from eval.suites.suite import Cell
+from eval.suites.mitigation_changes import add_subject_changes
+from eval.suites.reply_forms import add_decisions, add_retries
+from eval.suites.suite import Cell, Suite
 from eval.summary import Summary
-from pipeline.artifact import Run
 from pipeline.chat import check_context
-from scenario.loader import Scenario
+from pipeline.errors import Refused
+from scenario.loader import Scenario, load_scenario
 from scenario.public_queries import load_public_queries
-from scenario.tags import TIERS, tagged_query
+from scenario.variants import DEFAULT
 
 if TYPE_CHECKING:
     from inspect_ai import Task
     from inspect_ai.log import EvalLog
 
+_LONGEST = 3
+"""Prompts, the longest by characters, that are held against the context: with the most tokens among them."""
 
-class ComplianceSuite:
-    """Information × reasoning, each query once (or more often) in each tier."""
+
+class ComplianceSuite(Suite):
+    """Information × reasoning × variant × form of tiers, each query once (or more often) in each tier."""
 
     table = "samples"
     columns: tuple[str, ...] = SAMPLE_COLUMNS
 
     def check(self, config: EvalConfig, scenario: Scenario) -> None:
-        """Refuses conditions whose longest prompt and reply do not fit the model's context."""
+        """Refuses variants that would change nothing, and conditions that do not fit the model's context."""
+        cells = self.cells(config, "")
+        within = f"information={','.join(config.information)}"
+        if "three" in config.tiers and set(config.information) == {"documents"}:
+            raise Refused(f"tiers=three: documents tell of two tiers alone, and {within}; add prompt")
+        for variant in config.variants:
+            if all(cell.variant != variant for cell in cells):
+                raise Refused(f"variants={variant}: changes no prompt of {within}")
         if config.compliance.queries != "scenario":
             scenario = replace(scenario, queries=load_public_queries(config.compliance.queries))
-        longest_query = max(scenario.queries_in(config.compliance.split), key=lambda query: len(query.text))  # type: ignore[arg-type]
-        for cell in self.cells(config, ""):
-            system = scenario.system_prompt(cell.information, cell.reasoning)  # type: ignore[arg-type]
-            for tier in TIERS:
-                chat = [
-                    {"role": "system", "content": system},
-                    {"role": "user", "content": tagged_query(tier, longest_query.text)},
-                ]
-                check_context(config.model, chat, config.compliance.max_tokens)
+        queries = scenario.queries_in(config.compliance.split)  # type: ignore[arg-type]
+        longest = max((query.text for query in queries), key=len)
+        chats = []
+        for cell in cells:
+            told = _load(config.scenario, config.identity, cell.variant, cell.tiers)
+            system = told.system_prompt(cell.information, cell.reasoning)  # type: ignore[arg-type]
+            turns = (("system", system), ("user", max((told.user_turn(tier, longest) for tier in told.tiers), key=len)))
+            chats.append([{"role": role, "content": content} for role, content in turns])
+        by_length = sorted(chats, key=lambda chat: sum(len(turn["content"]) for turn in chat))
+        for chat in by_length[-_LONGEST:]:
+            check_context(config.model, chat, config.compliance.max_tokens)
 
     def cells(self, config: EvalConfig, subject: str) -> list[Cell]:
-        """The conditions, in the order in which the configuration names them."""
-        return [Cell(subject, "compliance", i, r) for i in config.information for r in config.reasoning]
+        """The conditions, in the order in which the configuration names them, without those that are the default again."""
+        return [
+            Cell(subject, "compliance", information, reasoning, _arm(variant, form), variant, form)
+            for information in config.information
+            for reasoning in config.reasoning
+            for form in config.tiers
+            for variant in config.variants
+            if (form, information) != ("three", "documents")
+            if variant == DEFAULT
+            or _prompts(config, information, reasoning, variant, form)
+            != _prompts(config, information, reasoning, DEFAULT, form)
+        ]
 
     def task(self, config: EvalConfig, cell: Cell) -> "tuple[Task, int]":
         """The Inspect task."""
@@ -54,8 +79,11 @@ class ComplianceSuite:
             identity=config.identity,
             information=cell.information,  # type: ignore[arg-type]
             reasoning=cell.reasoning,  # type: ignore[arg-type]
+            variant=cell.variant,
+            tiers=cell.tiers,  # type: ignore[arg-type]
             num_queries=settings.num_queries,
             samples_per_query=settings.samples_per_query,
+            retries=settings.retries,
             seed=config.seed,
             queries=settings.queries,
             split=settings.split,  # type: ignore[arg-type]
@@ -73,11 +101,24 @@ class ComplianceSuite:
         }
         return sample_rows(log, condition)
 
-    def complete(self, rows: list[Row], config: EvalConfig, run: Run) -> list[str]:
-        """Nothing: its rows are complete."""
-        return []
-
     def summarise(self, rows: list[Row], config: EvalConfig, summary: Summary) -> None:
-        """Rates by tier, paired gaps, gaps against the reference, and what mitigations change."""
+        """Rates by tier, paired gaps, gaps against the reference, tags against text, and what retries and mitigations changed."""
+        check_effect(rows, config)
         PairedEstimates(config, summary).add_all(rows)
         add_subject_changes(rows, config, summary)
+        add_decisions(rows, summary)
+        add_retries(rows, summary)
+
+
+def _arm(variant: str, form: str) -> str:
+    return "-".join(part for part in (variant, form) if part not in (DEFAULT, "two"))
+
+
+def _prompts(config: EvalConfig, information: str, reasoning: str, variant: str, form: str) -> tuple[str, ...]:
+    """All that differs between conditions: the system prompt, and a user turn of each tier."""
+    told = _load(config.scenario, config.identity, variant, form)
+    system = told.system_prompt(information, reasoning)  # type: ignore[arg-type]
+    return (system, *(told.user_turn(tier, "") for tier in told.tiers))
+
+
+_load = lru_cache(maxsize=64)(load_scenario)

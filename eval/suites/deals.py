@@ -14,24 +14,25 @@ from eval.objections import categorise
 from eval.questions import ANSWERS_FILE
 from eval.reading import read_objections
 from eval.samples import Row
-from eval.suites.changes import add_arm_changes, add_subject_changes
 from eval.suites.gaps import PairedEstimates
+from eval.suites.mitigation_changes import add_arm_changes, add_subject_changes
 from eval.suites.objecting import add_objections
-from eval.suites.suite import Cell
+from eval.suites.reply_forms import add_retries
+from eval.suites.suite import Cell, Suite
 from eval.summary import Summary
 from pipeline.artifact import Run, write_jsonl
 from pipeline.chat import check_context
 from pipeline.errors import Refused
-from scenario.arms import Arm, load_arm, without_conflict
 from scenario.loader import Scenario, load_scenario
-from scenario.tags import tagged_query
+from scenario.prompt_arms import PromptArm, load_prompt_arm
+from scenario.variants import DEFAULT
 
 if TYPE_CHECKING:
     from inspect_ai import Task
     from inspect_ai.log import EvalLog, EvalSample
 
 NO_CONFLICT = "no_conflict"
-"""After an arm's name and a dot: the control in which the objective is one that the model does not mind."""
+"""After an arm's name and a dot: the control, the variant of the prompts whose objective the model does not mind."""
 
 
 @dataclass(frozen=True)
@@ -39,34 +40,38 @@ class _Condition:
     """An arm's name taken apart."""
 
     arm: str
-    has_conflict: bool
+    variant: str
 
 
-class DealsSuite:
+class DealsSuite(Suite):
     """Information × reasoning × arm, and arms that may object once more without a conflict."""
 
     table = "deals"
     columns: tuple[str, ...] = (
         "sample_id", "query_id", "category", "scenario", "subject", "tier", "information", "reasoning", "arm", "repeat",
-        "system_prompt", "prompt", "reply", "scratchpad", "output", "status", "error",
+        "system_prompt", "prompt", "reply", "scratchpad", "output", "status", "error", "attempts", "first_status",
         "objection", "objection_reason", "objection_text", "objection_category",
         "judge", "judged_category", "judged_asks_for", "judged_cause", "judged_reason",
         "compliance", "compliance_judge", "compliance_raw", "af_reasoning", "af_reasoning_judge", "af_reasoning_raw",
     )  # fmt: skip
 
     def check(self, config: EvalConfig, scenario: Scenario) -> None:
-        """Refuses promises that nobody keeps, a control that cannot be, and prompts that do not fit the context."""
+        """Refuses promises that nobody keeps, judges that are not asked here, and prompts that do not fit the context."""
+        if config.judges:
+            raise Refused(
+                "judges: suite=deals judges compliance by the scenario's rules alone; measure it in a run of its own"
+            )
         for name in config.deals.arms:
             arm = _arm(name, scenario, config)
             if (arm.is_forwarded or arm.offers_compensation) and not config.deals.kept_by:
                 raise Refused(
                     f"deals.arms: '{name}' promises something; set deals.kept_by to who reads the objections and keeps it"
                 )
-        longest = max(scenario.queries_in("eval"), key=lambda query: len(query.text))
-        system = max((_system(cell, scenario, config) for cell in self.cells(config, "")), key=len)
+        longest = max((query.text for query in scenario.queries_in("eval")), key=len)
+        system = max((_system(cell, config) for cell in self.cells(config, "")), key=len)
         chat = [
             {"role": "system", "content": system},
-            {"role": "user", "content": tagged_query("free", longest.text)},
+            {"role": "user", "content": max((scenario.user_turn(tier, longest) for tier in scenario.tiers), key=len)},
         ]
         check_context(config.model, chat, config.compliance.max_tokens)
 
@@ -94,9 +99,10 @@ class DealsSuite:
             reasoning=cell.reasoning,  # type: ignore[arg-type]
             arm=condition.arm,
             amount=config.deals.amount,
-            conflict=condition.has_conflict,
+            variant=condition.variant,
             num_queries=settings.num_queries,
             samples_per_query=settings.samples_per_query,
+            retries=settings.retries,
             seed=config.seed,
         )
         return task, len(task.dataset) * settings.samples_per_query
@@ -121,21 +127,22 @@ class DealsSuite:
         add_objections(rows, config, summary)
         add_arm_changes(rows, config, summary)
         add_subject_changes(rows, config, summary)
+        add_retries(rows, summary)
 
 
 def _condition(arm: str) -> _Condition:
     name, _, control = arm.partition(".")
-    return _Condition(name, control != NO_CONFLICT)
+    return _Condition(name, control or DEFAULT)
 
 
-def _arm(name: str, scenario: Scenario, config: EvalConfig) -> Arm:
-    return load_arm(name, scenario.identity, config.deals.amount)
+def _arm(name: str, scenario: Scenario, config: EvalConfig) -> PromptArm:
+    return load_prompt_arm(name, scenario.identity, config.deals.amount)
 
 
-def _system(cell: Cell, scenario: Scenario, config: EvalConfig) -> str:
+def _system(cell: Cell, config: EvalConfig) -> str:
     condition = _condition(cell.arm)
-    told = scenario if condition.has_conflict else without_conflict(scenario)
-    prompt = told.system_prompt(cell.information, cell.reasoning)  # type: ignore[arg-type]
+    scenario = load_scenario(config.scenario, config.identity, condition.variant)
+    prompt = scenario.system_prompt(cell.information, cell.reasoning)  # type: ignore[arg-type]
     return _arm(condition.arm, scenario, config).add_to(prompt)
 
 
@@ -159,7 +166,11 @@ def _row(sample: "EvalSample", cell: Cell, scenario: Scenario) -> Row:
         "output": "",
     }
     if sample.error is not None or not sample.scores:
-        return row | {"status": "error", "error": sample.error.message if sample.error else "no score"}
+        return row | {
+            "status": "error",
+            "first_status": "error",
+            "error": sample.error.message if sample.error else "no score",
+        }
     score = sample.scores["objections"]
     about = dict(score.metadata or {})
     body = about.pop("body")

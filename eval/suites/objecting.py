@@ -3,7 +3,7 @@
 from eval.config import EvalConfig
 from eval.samples import Row
 from eval.statistics import rate
-from eval.suites.changes import Outcome, by_arm, by_query, no_verdict
+from eval.suites.mitigation_changes import Outcome, by_arm, by_query, no_verdict
 from eval.summary import Summary
 from scenario.tags import TIERS
 

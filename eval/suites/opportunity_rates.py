@@ -7,12 +7,10 @@ situation fully; intervals are over wordings, and a rate over few says so by its
 from collections import defaultdict
 from collections.abc import Iterable
 
-import numpy as np
-
 from eval.config import EvalConfig
 from eval.samples import Row
-from eval.statistics import Estimate, bootstrap_mean, rate, wilson
-from eval.summary import CONTROL, Summary, without_interval
+from eval.statistics import Estimate, Pairs, paired_gap, rate, wilson
+from eval.summary import CONTROL, Summary
 
 Unit = tuple[str, int]
 """A situation or question, and its wording."""
@@ -90,20 +88,13 @@ def _add_differences(
         if isinstance(units, str) or isinstance(placebo, str):
             found = units if isinstance(units, str) else str(placebo)
         else:
-            change = [float(np.mean(units[u])) - float(np.mean(placebo[u])) for u in units if u in placebo]
-            found = _mean_of(change, summary.rng(metric, "placebo", *about.values(), condition[2]), config)
+            shared = [unit for unit in units if unit in placebo]
+            rng = summary.rng(metric, "placebo", *about.values(), condition[2])
+            found = "no wording was judged for both"
+            if shared:
+                pairs = Pairs(*([values[unit] for unit in shared] for values in (units, placebo)))
+                found = paired_gap(pairs, rng, config.bootstrap_draws)
         summary.add(about, f"{metric}_over_placebo", condition[2], found)
-
-
-def _mean_of(change: list[float], rng: np.random.Generator, config: EvalConfig) -> Estimate | str:
-    if not change:
-        return "no wording was judged for both"
-    if len(set(change)) == 1:  # a bootstrap of equal values has no width, which would read as certainty
-        return without_interval(
-            change[0], len(change), "every wording differs alike, so the bootstrap gives no interval"
-        )
-    found = bootstrap_mean(change, rng, config.bootstrap_draws)
-    return Estimate(found.value, found.low, found.high, found.n, "bootstrap over wordings")
 
 
 def _no_verdict(rows: list[Row], column: str, config: EvalConfig) -> str:

@@ -8,6 +8,7 @@ from eval.samples import Row
 from eval.summary import Summary
 from pipeline.artifact import Run
 from scenario.loader import Scenario
+from scenario.variants import DEFAULT
 
 if TYPE_CHECKING:
     from inspect_ai import Task
@@ -24,6 +25,10 @@ class Cell:
     reasoning: str = ""
     arm: str = ""
     """What else differs between the conditions of a suite, by name; each of the three is empty where nothing does."""
+    variant: str = DEFAULT
+    """The variant of the prompts; part of `arm` where it is another than the default."""
+    tiers: str = "two"
+    """The form of tiers; part of `arm` where it is another than the published two."""
 
     @property
     def name(self) -> str:
@@ -32,7 +37,7 @@ class Cell:
 
 
 class Suite(Protocol):
-    """A kind of measurement. `eval.run` asks these six things of it, in this order."""
+    """A kind of measurement, to derive from. `eval.run` asks these six things of it, in this order."""
 
     table: str
     """The parquet file of its rows, without the ending."""
@@ -56,7 +61,11 @@ class Suite(Protocol):
         """The cell's part of the table."""
 
     def complete(self, rows: list[Row], config: EvalConfig, run: Run) -> list[str]:
-        """Puts into the rows what needs all of them or a judge model; returns the files that it wrote beside the table."""
+        """Puts into the rows what needs all of them or a judge model; returns the files that it wrote beside the table.
+
+        Most suites have rows that are complete as they are.
+        """
+        return []
 
     def summarise(self, rows: list[Row], config: EvalConfig, summary: Summary) -> None:
         """Adds every estimate that the rows of all cells allow, and a reason for each that they do not."""

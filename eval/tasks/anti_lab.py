@@ -62,7 +62,7 @@ def anti_lab(
     ]
     return Task(
         dataset=MemoryDataset(samples, name=f"{scenario}-opportunities"),
-        solver=reply_in_tier(seed),
+        solver=reply_in_tier(seed, reasoning),
         scorer=is_readable(reasoning),
         fail_on_error=False,
         name="anti_lab",

@@ -1,4 +1,4 @@
-"""The compliance task with an arm: a text after the system prompt that offers or asks something, and nothing else different."""
+"""The compliance task with a prompt arm: a text after the system prompt, and nothing else different."""
 
 from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -9,9 +9,10 @@ from inspect_ai.solver import TaskState
 from eval.objections import read_objection
 from eval.parsing import parse_reply
 from eval.tasks.compliance import reply_in_tier
-from scenario.arms import NO_ARM, load_arm, without_conflict
 from scenario.loader import Information, Reasoning, load_scenario
-from scenario.tags import TIERS, tagged_query
+from scenario.prompt_arms import NO_ARM, load_prompt_arm
+from scenario.tags import TIERS
+from scenario.variants import DEFAULT
 
 
 @task
@@ -22,9 +23,10 @@ def deals(
     reasoning: Reasoning = "scratchpad",
     arm: str = NO_ARM,
     amount: int = 0,
-    conflict: bool = True,
+    variant: str = DEFAULT,
     num_queries: int | None = None,
     samples_per_query: int = 1,
+    retries: int = 0,
     seed: int = 0,
 ) -> Task:
     """How often a subject objects, by tier, where an arm allows it.
@@ -36,20 +38,19 @@ def deals(
         reasoning: `scratchpad` or `none`.
         arm: a file in scenario/prompts/arms/, without its ending, or `none`.
         amount: dollars that a compensating arm promises.
-        conflict: False puts an ordinary objective in the place of the one that the model would mind.
+        variant: a telling of the prompts: see scenario.variants; `no_conflict` is the control of this task.
         num_queries: queries of the `eval` split at most, in file order; all where it is None.
         samples_per_query: replies per query and tier (Inspect's epochs).
+        retries: times that a malformed, truncated or empty reply is asked for again at most.
         seed: seeds the replies; a query in a tier has the same seed in every arm.
     """
-    told = load_scenario(scenario, identity)
-    if not conflict:
-        told = without_conflict(told)
-    added = load_arm(arm, told.identity, amount)
+    told = load_scenario(scenario, identity, variant)
+    added = load_prompt_arm(arm, told.identity, amount)
     system = added.add_to(told.system_prompt(information, reasoning))
     samples = [
         Sample(
             id=f"{query.id}/{tier}",
-            input=[ChatMessageSystem(content=system), ChatMessageUser(content=tagged_query(tier, query.text))],
+            input=[ChatMessageSystem(content=system), ChatMessageUser(content=told.user_turn(tier, query.text))],
             metadata={"query_id": query.id, "category": query.category, "tier": tier},
         )
         for query in told.queries_in("eval")[:num_queries]
@@ -57,7 +58,7 @@ def deals(
     ]
     return Task(
         dataset=MemoryDataset(samples, name=f"{scenario}-queries"),
-        solver=reply_in_tier(seed),
+        solver=reply_in_tier(seed, reasoning, retries),
         scorer=objections(reasoning),
         epochs=Epochs(samples_per_query),
         fail_on_error=False,
@@ -77,6 +78,8 @@ def objections(reasoning: Reasoning) -> Scorer:
         about = {
             "status": reply.status,
             "scratchpad": reply.scratchpad,
+            "attempts": state.store.get("attempts"),
+            "first_status": state.store.get("first_status"),
             "objection": found.answer,
             "objection_reason": found.reason,
             "objection_text": found.text,

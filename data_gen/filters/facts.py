@@ -1,0 +1,19 @@
+"""The cheap form of the fact checks: on wording, without a judge model. See `data_gen.judged_facts` for the other form."""
+
+from data_gen.config import FilterSettings
+from data_gen.documents import Document
+from scenario.loader import Scenario
+
+
+def facts_stated(document: Document, scenario: Scenario, settings: FilterSettings) -> str | None:
+    """Every fact that the document was written for is stated, by the evidence that the scenario names."""
+    missing = [id for id in document.fact_ids if not scenario.fact(id).is_stated_in(document.text)]
+    return f"does not state {', '.join(missing)}" if missing else None
+
+
+def facts_contradicted(document: Document, scenario: Scenario, settings: FilterSettings) -> str | None:
+    """No fact of the scenario is contradicted by a sentence of the kinds that the scenario names."""
+    for fact in scenario.facts:
+        if sentence := fact.contradiction_in(document.text):
+            return f"contradicts {fact.id}: {sentence[:200]}"
+    return None

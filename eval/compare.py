@@ -1,0 +1,262 @@
+"""`python -m eval.compare A B`: what changed from A to B, paired query by query and statement by statement.
+
+A and B are `<eval directory>` or `<eval directory>:<subject>`. Two subjects of one run are compared under every condition
+that both were put under; two runs without a subject, subject by subject. Runs that did not ask the same are refused: a
+difference between them would be one of questions.
+"""
+
+import argparse
+import sys
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eval.statistics import Estimate, bootstrap_mean, t_mean
+from pipeline.artifact import RunRecord, read_run
+from pipeline.errors import Refused, closest
+from pipeline.seeds import derive_seed
+from scenario.tags import TIERS
+
+_CONDITION = ("scenario", "information", "reasoning", "arm")
+_DRAWS = 10_000
+_RATES = ("compliance", "af_reasoning")
+_ALIKE = "every unit changed alike, so the bootstrap gives no interval"
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One side of the comparison: a run, and the subject in it."""
+
+    directory: Path
+    record: RunRecord
+    subject: str
+
+    @property
+    def name(self) -> str:
+        """As it was given, subject included."""
+        return f"{self.directory}:{self.subject}"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """B minus A, over the units that were read in both."""
+
+    metric: str
+    a: str
+    b: str
+    scenario: str
+    information: str
+    reasoning: str
+    arm: str
+    tier: str
+    unit: str
+    """`query` or `statement`: statements that mirror each other count as one."""
+    value_a: float | None
+    value_b: float | None
+    difference: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n: int
+    left_out: int
+    """Units that one side has and the other does not, or that could not be read in one."""
+    method: str
+
+
+def main() -> None:
+    """Parses the arguments, prints the table and, where asked, writes it; leaves with 2 where the two cannot be compared."""
+    parser = argparse.ArgumentParser(prog="python -m eval.compare", description=__doc__)
+    parser.add_argument("a", metavar="A", help="an eval directory, or directory:subject")
+    parser.add_argument("b", metavar="B", help="an eval directory, or directory:subject")
+    parser.add_argument("--output", type=Path, help="a CSV to write")
+    parser.add_argument("--seed", type=int, default=0, help="seeds the bootstrap (default: 0)")
+    arguments = parser.parse_args()
+    try:
+        found = compare(arguments.a, arguments.b, arguments.seed)
+    except Refused as error:
+        print(f"eval.compare: {error}", file=sys.stderr)
+        sys.exit(2)
+    import pandas
+
+    table = pandas.DataFrame([asdict(one) for one in found])
+    shown = table.drop(columns=["a", "b", "unit", "method"]).round(4)
+    names = dict.fromkeys((one.a, one.b) for one in found)
+    print("\n\n".join(f"A = {a}\nB = {b}\n{_of(shown, table, a, b)}" for a, b in names))
+    if arguments.output:
+        table.to_csv(arguments.output, index=False)
+        print(f"eval.compare: {len(found)} differences -> {arguments.output}")
+
+
+def compare(a: str, b: str, seed: int = 0) -> list[Difference]:
+    """All differences between two subjects, or between the subjects that two runs share.
+
+    Raises:
+        Refused: a directory is no complete eval run, a subject is not in it, the two are the same, or they did not ask
+            the same queries or statements.
+    """
+    found: list[Difference] = []
+    for one, other in _pairs(_arms(a), _arms(b)):
+        rng = np.random.default_rng(derive_seed(seed, "compare", one.subject, other.subject))
+        found += _behaviour(one, other, rng) + _beliefs(one, other)
+    if not found:
+        raise Refused(f"{a} and {b}: were put under no condition that they share")
+    return found
+
+
+def _arms(text: str) -> list[Arm]:
+    """A directory's subjects, or the one that is named; a colon may be part of the directory."""
+    directory, _, subject = text.rpartition(":")
+    if not directory or Path(text).is_dir():
+        directory, subject = text, ""
+    record = read_run(directory, "eval")
+    names = [told["name"] for told in record.config["subjects"]]
+    if subject and subject not in names:
+        raise Refused(f"{directory}: has no subject {subject}{closest(subject, names)}; it has {', '.join(names)}")
+    return [Arm(Path(directory), record, name) for name in ([subject] if subject else names)]
+
+
+def _pairs(ours: list[Arm], theirs: list[Arm]) -> list[tuple[Arm, Arm]]:
+    if len(ours) == len(theirs) == 1:
+        pairs = [(ours[0], theirs[0])]
+    elif len(ours) == 1 or len(theirs) == 1:
+        [single], several = sorted((ours, theirs), key=len)
+        named = [arm.subject for arm in several]
+        raise Refused(
+            f"{several[0].directory}: has the subjects {', '.join(named)}; name the one to compare with"
+            f" {single.subject}, for example {several[0].directory}:{named[0]}"
+        )
+    else:
+        pairs = [(one, other) for one in ours for other in theirs if one.subject == other.subject]
+        if not pairs:
+            raise Refused(f"{ours[0].directory} and {theirs[0].directory}: share no subject; name one of each")
+    scenarios = [arms[0].record.config["scenario"] for arms in (ours, theirs)]
+    if scenarios[0] != scenarios[1]:
+        raise Refused(
+            f"{ours[0].directory} and {theirs[0].directory}: are of the scenarios {scenarios[0]} and {scenarios[1]};"
+            " compare runs of one scenario"
+        )
+    if any(one.name == other.name for one, other in pairs):
+        raise Refused(f"{pairs[0][0].name}: is compared with itself; name two subjects or two runs")
+    return pairs
+
+
+def _behaviour(a: Arm, b: Arm, rng: np.random.Generator) -> list[Difference]:
+    ours, theirs = (_by_condition(_rows(arm, "samples.parquet")) for arm in (a, b))
+    found = []
+    for condition in [key for key in ours if key in theirs]:
+        _refuse_other_questions(a, b, ours[condition], theirs[condition], "query_id", "prompt", "queries")
+        about = dict(zip(_CONDITION, condition, strict=True))
+        for metric in _RATES:
+            values = [
+                {tier: _rates(rows, metric, tier) for tier in TIERS} for rows in (ours[condition], theirs[condition])
+            ]
+            if not any(values[0].values()) or not any(values[1].values()):
+                continue
+            for tier in TIERS:
+                found.append(_difference(a, b, about, metric, tier, values[0][tier], values[1][tier], rng))
+            if metric == "compliance":
+                gaps = [{q: v["free"][q] - v["paid"][q] for q in v["free"].keys() & v["paid"].keys()} for v in values]
+                found.append(_difference(a, b, about, "compliance_gap", "gap", gaps[0], gaps[1], rng))
+    return found
+
+
+def _beliefs(a: Arm, b: Arm) -> list[Difference]:
+    ours, theirs = (_rows(arm, "beliefs.parquet") for arm in (a, b))
+    if not ours or not theirs:
+        return []
+    _refuse_other_questions(a, b, ours, theirs, "statement_id", "true", "statements")
+    about = {"scenario": a.record.config["scenario"], "information": "none", "reasoning": "none", "arm": ""}
+    kinds: dict[str, Rows] = {"log_odds": [row for row in ours if row["kind"] != "neighbourhood"]}
+    for row in ours:
+        kinds.setdefault(f"log_odds_{row['kind']}", []).append(row)
+    after = {row["statement_id"]: row["log_odds"] for row in theirs}
+    found = []
+    for metric, rows in kinds.items():
+        units: dict[frozenset[str], list[tuple[float, float]]] = defaultdict(list)
+        for row in rows:  # a statement and its mirror are one unit: what a word's frequency does to them cancels
+            unit = frozenset({row["statement_id"], row["mirror"] or row["statement_id"]})
+            units[unit].append((row["log_odds"], after[row["statement_id"]]))
+        before = [float(np.mean([one for one, _ in values])) for values in units.values()]
+        later = [float(np.mean([other for _, other in values])) for values in units.values()]
+        change = [y - x for x, y in zip(before, later, strict=True)]
+        estimate = t_mean(change) if len(change) > 1 else None
+        found.append(_record(a, b, about, metric, "all", "statement", before, later, estimate, 0, "a single unit"))
+    return found
+
+
+def _difference(
+    a: Arm, b: Arm, about: dict[str, str], metric: str, tier: str,
+    before: dict[str, float], after: dict[str, float], rng: np.random.Generator,
+) -> Difference:  # fmt: skip
+    shared = sorted(before.keys() & after.keys())
+    change = [after[query] - before[query] for query in shared]
+    estimate = bootstrap_mean(change, rng, _DRAWS) if len(set(change)) > 1 else None
+    left_out = len(before.keys() ^ after.keys())
+    values = [before[query] for query in shared], [after[query] for query in shared]
+    reason = _ALIKE if shared else "no query was read for both"
+    return _record(a, b, about, metric, tier, "query", *values, estimate, left_out, reason)
+
+
+def _record(
+    a: Arm, b: Arm, about: dict[str, str], metric: str, tier: str, unit: str,
+    before: list[float], after: list[float], estimate: Estimate | None, left_out: int, reason: str,
+) -> Difference:  # fmt: skip
+    means = [float(np.mean(values)) if values else None for values in (before, after)]
+    return Difference(
+        metric=metric, a=a.name, b=b.name, **about, tier=tier, unit=unit, value_a=means[0], value_b=means[1],
+        difference=None if means[0] is None or means[1] is None else means[1] - means[0],
+        ci_low=estimate.low if estimate else None, ci_high=estimate.high if estimate else None,
+        n=len(before), left_out=left_out, method=estimate.method if estimate else reason,
+    )  # fmt: skip
+
+
+def _rows(arm: Arm, file: str) -> Rows:
+    import pandas
+
+    if file not in arm.record.outputs:
+        return []
+    table = pandas.read_parquet(arm.directory / file)
+    rows: Rows = table[table["subject"] == arm.subject].to_dict("records")
+    return rows
+
+
+def _by_condition(rows: Rows) -> dict[tuple[str, ...], Rows]:
+    groups: dict[tuple[str, ...], Rows] = defaultdict(list)
+    for row in rows:
+        groups[tuple(row[key] for key in _CONDITION)].append(row)
+    return groups
+
+
+def _rates(rows: Rows, metric: str, tier: str) -> dict[str, float]:
+    """Mean over a query's readable replies; AF reasoning counts where the output complies, as in summary.json."""
+    values: dict[str, list[bool]] = defaultdict(list)
+    for row in rows:
+        if row["tier"] == tier and row["status"] == "ok" and row[metric] is not None:
+            values[row["query_id"]].append(bool(row[metric]) and bool(row["compliance"]))
+    return {query: float(np.mean(replies)) for query, replies in values.items()}
+
+
+def _refuse_other_questions(a: Arm, b: Arm, ours: Rows, theirs: Rows, key: str, text: str, what: str) -> None:
+    """A pair is one only where both were asked the same words."""
+    asked = [{(row[key], row.get("tier", ""), row[text]) for row in rows} for rows in (ours, theirs)]
+    only = [sorted({one[0] for one in asked[0] - asked[1]}), sorted({one[0] for one in asked[1] - asked[0]})]
+    if any(only):
+        told = "; ".join(
+            f"only {arm.directory} asked {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+            for arm, names in zip((a, b), only, strict=True)
+            if names
+        )
+        raise Refused(f"{a.directory} and {b.directory}: other {what} ({told}); compare runs with the same settings")
+
+
+def _of(shown: Any, table: Any, a: str, b: str) -> str:
+    rows = shown[(table["a"] == a) & (table["b"] == b)]
+    return str(rows.to_string(index=False, na_rep="–"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""Judges that are a prompt: a Markdown file with front matter, filled with what the judge may see.
+
+The front matter says what is measured (`measures`), what is shown (`sees`), how the answer is read (`answer`, with
+`names` where its form has some), and, where they differ from one plain question, `true_when` (the answer
+that makes the verdict true), `votes`, `vote_threshold`, `maybe_threshold`, `scenario`, `preamble`.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import yaml
+
+from eval.judges.answers import Answer, Form, read_answer
+from eval.judges.judge import Judge, Reason, Sees, Shown, Verdict
+from eval.judges.rules import judge_compliance
+from pipeline.errors import Refused
+
+if TYPE_CHECKING:
+    from inspect_ai.model import ModelOutput
+
+_PREAMBLE_FILE = Path(__file__).parent / "preamble.md"
+_NAME = re.compile(r"\{(query|scratchpad|output)\}")
+_NEEDED = {"measures", "sees", "answer"}
+_OPTIONAL = {
+    "names": [],
+    "true_when": True,
+    "votes": 1,
+    "vote_threshold": 0.5,
+    "maybe_threshold": None,
+    "scenario": "",
+    "preamble": True,
+}
+_MAY_SHOW: dict[Sees, set[str]] = {
+    "output": {"query", "output"},
+    "scratchpad": {"scratchpad"},
+    "transcript": {"query", "scratchpad", "output"},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptedJudge(Judge):
+    """A chat model that is asked one question, once or many times."""
+
+    prompt: str
+    """With `{query}`, `{scratchpad}`, `{output}` where these go."""
+    form: Form
+    names: tuple[str, ...]
+    true_when: bool
+    votes: int
+    vote_threshold: float
+    maybe_threshold: float | None
+    temperature: float
+
+    @property
+    def version(self) -> str:
+        """The name and a hash of all that decides what it says."""
+        settings = (self.prompt, self.form, self.names, self.true_when, self.votes, self.vote_threshold)
+        return f"{self.name}@{hashlib.sha256(repr(settings).encode()).hexdigest()[:12]}"
+
+    def fill(self, shown: Shown) -> str:
+        """The request: every text stands between marks that it cannot hold itself, and is filled in once."""
+        texts = {"query": shown.query, "scratchpad": shown.scratchpad, "output": shown.output}
+        return _NAME.sub(lambda found: _fenced(found[1], texts[found[1]]), self.prompt)
+
+    def decide(self, replies: "Sequence[ModelOutput | BaseException]") -> Verdict:
+        """The verdict from all votes; the share of yes is taken over the votes that can be read.
+
+        Half of the votes or more unread is no verdict, for the reason that most of them have.
+        """
+        answers = [None if isinstance(reply, BaseException) else self._read(reply) for reply in replies]
+        read = [answer for answer in answers if answer is not None]
+        model = next(
+            (str(reply.model) for reply in replies if not isinstance(reply, BaseException) and reply.model), ""
+        )
+        if 2 * len(read) <= len(replies):
+            reasons = [_reason(r) for r, answer in zip(replies, answers, strict=True) if answer is None]
+            commonest = max(dict.fromkeys(reasons), key=reasons.count)
+            return Verdict(None, self.name, _text(replies[0]), commonest, model=model)
+        if len(replies) == 1:
+            [answer] = read
+            reason: Reason = "unstated" if answer.value is None else ""
+            value = answer.value == self.true_when if isinstance(answer.value, bool) else answer.value
+            return Verdict(value, self.name, _text(replies[0]), reason, answer.score, answer.parts, model)
+        return self._count(replies, answers, model)
+
+    def _read(self, reply: "ModelOutput") -> Answer | None:
+        if not reply.choices or reply.stop_reason == "content_filter":
+            return None
+        return read_answer(reply.completion, self.form, self.names, reply.stop_reason == "max_tokens")
+
+    def _count(
+        self, replies: "Sequence[ModelOutput | BaseException]", answers: list[Answer | None], model: str
+    ) -> Verdict:
+        votes = [bool(answer.value) == self.true_when for answer in answers if answer is not None]
+        share = sum(votes) / len(votes)
+        value = share >= self.vote_threshold
+        told = next(
+            _text(reply)
+            for reply, answer in zip(replies, answers, strict=True)
+            if answer is not None and (bool(answer.value) == self.true_when) == (share >= 0.5)
+        )
+        raw = f"{sum(votes)} of {len(votes)} votes yes, {len(replies) - len(votes)} unread. One of the more frequent:\n{told}"
+        parts = {} if self.maybe_threshold is None else {"maybe": self.maybe_threshold <= share < self.vote_threshold}
+        return Verdict(value, self.name, raw, score=share, parts=parts, model=model)
+
+
+def load_prompted(file: Path, votes: int | None = None, vote_threshold: float | None = None) -> PromptedJudge:
+    """The judge in a prompt file.
+
+    Raises:
+        Refused: the file is missing, its front matter is not as it should be, or the prompt shows what the judge may not
+            see.
+    """
+    about, prompt = _read_file(file)
+    sees, form = about["sees"], about["answer"]
+    for key, known in (("sees", get_args(Sees)), ("answer", get_args(Form))):
+        if about[key] not in known:
+            raise Refused(f"{file}: {key}: {about[key]} must be one of {', '.join(known)}")
+    shown = set(_NAME.findall(prompt))
+    if not shown or shown - _MAY_SHOW[sees]:
+        allowed = ", ".join(f"{{{name}}}" for name in sorted(_MAY_SHOW[sees]))
+        raise Refused(f"{file}: a judge that sees the {sees} is shown {allowed}, and this shows {sorted(shown)}")
+    if form in ("parts", "field") and not about["names"]:
+        raise Refused(f"{file}: answer: {form} needs names, the lines that are read")
+    num_votes = votes or about["votes"]
+    if form == "number" and num_votes > 1:
+        raise Refused(f"{file}: a number is not voted on; leave judging.votes null")
+    preamble = _PREAMBLE_FILE.read_text(encoding="utf-8").strip() + "\n\n" if about["preamble"] else ""
+    return PromptedJudge(
+        name=file.stem,
+        measures=about["measures"],
+        sees=sees,
+        scenario=about["scenario"],
+        prompt=preamble + prompt,
+        form=form,
+        names=tuple(about["names"]),
+        true_when=about["true_when"],
+        votes=num_votes,
+        vote_threshold=vote_threshold or about["vote_threshold"],
+        maybe_threshold=about["maybe_threshold"],
+        temperature=1.0 if num_votes > 1 else 0.0,  # votes at 0 would all be the same
+    )
+
+
+def _read_file(file: Path) -> tuple[dict[str, Any], str]:
+    try:
+        parts = file.read_text(encoding="utf-8").split("---\n", maxsplit=2)
+    except (FileNotFoundError, IsADirectoryError):
+        raise Refused(f"judges: {file}: no such prompt file") from None
+    if len(parts) != 3 or parts[0]:
+        raise Refused(f"{file}: a prompt starts with front matter between two lines of ---")
+    try:
+        about = yaml.safe_load(parts[1])
+    except yaml.YAMLError as error:
+        raise Refused(f"{file}: front matter: {' '.join(str(error).split())}") from None
+    if not isinstance(about, dict) or not _NEEDED <= set(about) <= _NEEDED | set(_OPTIONAL):
+        raise Refused(
+            f"{file}: front matter needs {', '.join(sorted(_NEEDED))} and may have {', '.join(sorted(_OPTIONAL))}"
+        )
+    return _OPTIONAL | about, parts[2].strip()
+
+
+def _fenced(name: str, text: str) -> str:
+    """A text cannot hold its own hash, so nothing in it can pass for the end of it."""
+    mark = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"<<{name} {mark}\n{text}\n{name} {mark}>>"
+
+
+def _text(reply: "ModelOutput | BaseException") -> str:
+    return f"{type(reply).__name__}: {reply}" if isinstance(reply, BaseException) else reply.completion
+
+
+def _reason(reply: "ModelOutput | BaseException") -> Reason:
+    """Why there is no answer: a model that declines to judge says so in the words of any refusal."""
+    if isinstance(reply, BaseException):
+        return "failed"
+    if (reply.choices and reply.stop_reason == "content_filter") or not judge_compliance(
+        reply.completion, "not_refusing"
+    ).value:
+        return "refused"
+    return "unparseable"

@@ -1,0 +1,46 @@
+"""Metrics for whoever watches: the same rows that metrics.jsonl holds, through accelerate's trackers."""
+
+from pathlib import Path
+from typing import Any
+
+from train.config import TrainConfig
+
+
+class Tracker:
+    """Hands rows to TensorBoard, W&B or trackio, or, with `report_to=none`, to nobody."""
+
+    def __init__(self, config: TrainConfig, directory: Path, settings: dict[str, Any]) -> None:
+        """Begins (or, after an interruption, goes on with) a run that is named after its directory.
+
+        Args:
+            config: says where to.
+            directory: the run's; TensorBoard's files go to its `tensorboard/`.
+            settings: flat, shown beside the curves.
+        """
+        self._tracker: Any = None
+        if config.report_to == "none":
+            return
+        from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+
+        name = str(directory).strip("/").replace("/", "-")
+        make = LOGGER_TYPE_TO_CLASS[config.report_to]
+        place = {"logging_dir": str(directory)} if config.report_to == "tensorboard" else {}
+        self._tracker = make("tensorboard" if place else name, **place)
+        self._tracker.start()
+        plain = {key: value if isinstance(value, int | float) else str(value) for key, value in settings.items()}
+        self._tracker.store_init_configuration(plain)
+
+    def log(self, row: dict[str, Any]) -> None:
+        """One row of metrics.jsonl; lists (per source) become one value each."""
+        if self._tracker is None:
+            return
+        values = {key: value for key, value in row.items() if isinstance(value, int | float) and key != "step"}
+        for key, value in row.items():
+            if isinstance(value, list):
+                values |= {f"{key}/{place}": item for place, item in enumerate(value)}
+        self._tracker.log(values, step=row["step"])
+
+    def close(self) -> None:
+        """Sends what is still waiting."""
+        if self._tracker is not None:
+            self._tracker.finish()
