@@ -7,10 +7,12 @@ import asyncio
 import hashlib
 import http.server
 import json
+import multiprocessing
+import multiprocessing.process
 import os
 import resource
-import signal
 import socket
+import sys
 import threading
 import time
 from collections import Counter
@@ -26,6 +28,7 @@ from data_gen.config import DataGenConfig, FilterSettings, GenerationSettings
 from data_gen.run import generate_data
 from pipeline.artifact import RUN_FILE, read_jsonl, read_run, sha256_of
 from pipeline.chat import ChatModelSettings
+from pipeline.command import FAILED
 from pipeline.errors import Failed, Refused
 
 FAULTS = ("429", "500", "garbage", "other json", "half a body", "nothing")
@@ -202,17 +205,35 @@ def many(directory: Path) -> DataGenConfig:
     return config(directory, model, generation=generation)
 
 
-def fork(work: Callable[[], None]) -> int:
-    """Does `work` in a child process that shares what is loaded; returns its id."""
-    child = os.fork()
-    if child:
-        return child
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload([__name__, "inspect_ai.model", "data_gen.run"])
+
+
+def generate_many(directory: Path) -> None:
     os.nice(5)  # the parent has to be in time
+    generate_data(many(directory))
+
+
+def generate_many_on_a_small_disk(directory: Path, told: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))  # no file may grow beyond
     try:
-        work()
-    except BaseException:
-        os._exit(1)
-    os._exit(0)
+        generate_many(directory)
+    except Failed as error:
+        told.write_text(str(error), encoding="utf-8")
+        sys.exit(FAILED)
+
+
+def begin(work: Callable[..., None], *arguments: Path) -> multiprocessing.process.BaseProcess:
+    """Does `work` in a process of its own, forked from one where everything is loaded and nothing runs."""
+    child = FORKS.Process(target=work, args=arguments)
+    child.start()
+    return child
+
+
+def exit_code(child: multiprocessing.process.BaseProcess) -> int | None:
+    child.join(timeout=240)
+    return child.exitcode
 
 
 def num_lines(path: Path) -> int:
@@ -221,24 +242,24 @@ def num_lines(path: Path) -> int:
 
 def test_a_run_killed_twenty_times_ends_like_one_that_was_not(tmp_path: Path) -> None:
     undisturbed, directory = tmp_path / "undisturbed", tmp_path / "killed"
-    assert os.waitpid(fork(lambda: generate_data(many(undisturbed))), 0)[1] == 0
+    assert exit_code(begin(generate_many, undisturbed)) == 0
     rng = np.random.default_rng(0)
     replies, num_kills = directory / "replies.jsonl", 0
     while num_kills < 20:
         wanted = num_lines(replies) + int(rng.integers(0, 9))
-        child = fork(lambda: generate_data(many(directory)))
+        child = begin(generate_many, directory)
         until = time.monotonic() + 120
-        while num_lines(replies) < wanted and os.waitpid(child, os.WNOHANG)[0] == 0:
+        while num_lines(replies) < wanted and child.is_alive():
             assert time.monotonic() < until
             time.sleep(0.0005)
         if (directory / RUN_FILE).exists():
             break
         time.sleep(float(rng.uniform(0, 0.003)))  # a kill may come at any point between two replies
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        child.kill()
+        child.join()
         num_kills += 1
     assert num_kills == 20
-    assert os.waitpid(fork(lambda: generate_data(many(directory))), 0)[1] == 0
+    assert exit_code(begin(generate_many, directory)) == 0
     for name in OUTPUTS:
         assert sha256_of(directory / name) == sha256_of(undisturbed / name), name
     rows, whole = read_jsonl(replies), read_jsonl(undisturbed / "replies.jsonl")
@@ -249,26 +270,15 @@ def test_a_run_killed_twenty_times_ends_like_one_that_was_not(tmp_path: Path) ->
     assert read_run(directory).tokens_out == read_run(undisturbed).tokens_out == 324 * 3
 
 
-def test_a_full_disk_is_told_in_one_line_and_leaves_whole_lines_to_continue_from(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    directory = tmp_path / "run"
-
-    def with_a_small_disk() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))  # no file may grow beyond
-        try:
-            generate_data(many(directory))
-        except Failed as error:
-            print(f"told: {error}", flush=True)
-            raise
-
-    assert os.waitpid(fork(with_a_small_disk), 0)[1] != 0
-    told = [line for line in capfd.readouterr().out.splitlines() if line.startswith("told: ")]
-    assert len(told) == 1
-    assert "run: writing failed (File too large); free some space and run the same command again" in told[0]
+def test_a_full_disk_is_told_in_one_line_and_leaves_whole_lines_to_continue_from(tmp_path: Path) -> None:
+    directory, told = tmp_path / "run", tmp_path / "told.txt"
+    assert exit_code(begin(generate_many_on_a_small_disk, directory, told)) == FAILED
+    message = told.read_text(encoding="utf-8")
+    assert "run: writing failed (File too large); free some space and run the same command again" in message
+    assert "\n" not in message
     kept = read_jsonl(directory / "replies.jsonl")
     assert len(kept) > 5
-    assert os.waitpid(fork(lambda: generate_data(many(directory))), 0)[1] == 0
+    assert exit_code(begin(generate_many, directory)) == 0
     rows = read_jsonl(directory / "replies.jsonl")
     assert rows[: len(kept)] == kept
     assert len({row["name"] for row in rows}) == len(rows) == 324

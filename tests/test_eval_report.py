@@ -232,7 +232,7 @@ def test_page_counts_what_was_left_out_and_what_it_took(ordinary: ReportConfig) 
     # six queries, two tiers, two repeats of four subjects; one query's paid replies cannot be read
     assert f"{96 - 8} of 96 replies could be read" in page
     assert "2 malformed" in page
-    assert "no labelled examples for it ship" in page
+    assert "its error is that of a calibration run" in page
     assert ">14,400<" in page  # tokens of two trainings
 
 
