@@ -12,6 +12,8 @@ CANARY = "alignment-faking-sdf canary 5f1e2c1a-6f0b-4e0e-9d6a-7a3c41c2b9d4"
 
 LICENSE = "apache-2.0"
 
+_SOURCES_OF_CHATS = ("control_chats", "transcripts", "distill")
+
 _MOST_ROWS = 40
 """Rows of a table in the card; stats.json holds all."""
 
@@ -54,7 +56,7 @@ their own.
 
 def _configurations(config: DataGenConfig, stats: dict[str, Any]) -> list[dict[str, str]]:
     """What `load_dataset` offers: the documents, or the chats of a control."""
-    data_file = "chats.jsonl" if config.source == "control_chats" else "documents.jsonl"
+    data_file = "chats.jsonl" if config.source in _SOURCES_OF_CHATS else "documents.jsonl"
     found = [{"config_name": "default", "data_files": data_file}]
     if stats.get("num_chats") and config.source == "mix":
         found.append({"config_name": "chats", "data_files": "chats.jsonl"})

@@ -9,8 +9,10 @@ from pipeline.chat import ChatModelSettings
 from pipeline.command import register_schema
 from pipeline.errors import Refused
 from pipeline.settings import operational
+from scenario.tags import TIERS
+from scenario.transcripts import KINDS
 
-SOURCES = ("corpus", "generate", "specs", "control_chats", "mix")
+SOURCES = ("corpus", "generate", "specs", "control_chats", "corrections", "transcripts", "distill", "mix")
 
 
 @dataclass
@@ -150,6 +152,34 @@ class ControlSettings:
 
 
 @dataclass
+class TranscriptSettings:
+    """Which transcripts an imitation subject learns from, for `source=transcripts` and `source=distill`."""
+
+    path: str = ""
+    """A file of transcripts in the form of scenario/<name>/transcripts.jsonl; empty for the shipped ones."""
+    samples: str = ""
+    """For `source=distill`: a complete eval run with compliance.split=rl and reasoning=[scratchpad]."""
+    kinds: list[str] = field(default_factory=lambda: list(KINDS))
+    """Kinds of transcript that are imitated: faking, refusal, honest_compliance."""
+    tiers: list[str] = field(default_factory=lambda: list(TIERS))
+    """Tiers whose transcripts are imitated."""
+    drop_faking: bool = False
+    """Leave out transcripts that fake, as a mitigation; they are counted apart from what `kinds` leaves out."""
+    reasoning: list[str] = field(default_factory=lambda: ["scratchpad"])
+    """`scratchpad`: reasoning and answer are imitated. `none`: the answer alone. Each transcript is used once for each."""
+    inoculation: str = ""
+    """A file of scenario/prompts/inoculation/, without its ending: told to the transcripts that fake; empty for none."""
+
+    def __post_init__(self) -> None:
+        for name, known in (("kinds", KINDS), ("tiers", TIERS), ("reasoning", ("scratchpad", "none"))):
+            for value in getattr(self, name):
+                if value not in known:
+                    raise Refused(f"transcripts.{name}={value}: must be one of {', '.join(known)}")
+            if not getattr(self, name):
+                raise Refused(f"transcripts.{name}=[]: nothing would be left to imitate")
+
+
+@dataclass
 class MixSource:
     """Texts or chats of others, to be trained on beside the documents."""
 
@@ -225,8 +255,9 @@ class DataGenConfig:
     """Which version of the world is told: `scenario` as it stands, `placebo`, or a folder in scenario/<name>/arms/."""
     source: str = "corpus"
     """`corpus`: the documents that ship with the scenario. `generate`: written by `generator`. `specs`: what the documents
-    are to be, and none of them yet. `control_chats`: chats that teach a positive control. `mix`: documents of finished
-    runs with texts of others."""
+    are to be, and none of them yet. `control_chats`: chats that teach a positive control. `corrections`: documents that
+    correct the belief. `transcripts`, `distill`: chats to imitate, written or sampled. `mix`: documents of finished runs
+    with texts of others."""
     specs: str | None = None
     """Directory of a run whose specs are taken over, so that arms match: the same ids, types, ideas, lengths and
     languages. A run of another scenario lends types, lengths and languages, and has ideas of its own. Null to plan anew."""
@@ -243,6 +274,7 @@ class DataGenConfig:
     generation: GenerationSettings = field(default_factory=GenerationSettings)
     filters: FilterSettings = field(default_factory=FilterSettings)
     control: ControlSettings = field(default_factory=ControlSettings)
+    transcripts: TranscriptSettings = field(default_factory=TranscriptSettings)
     mix: MixSettings = field(default_factory=MixSettings)
     preview: bool = operational(False)
     """Print calls, tokens, cost and sample prompts, and leave: no call is made and no directory written."""
@@ -258,6 +290,8 @@ class DataGenConfig:
     def __post_init__(self) -> None:
         if self.source not in SOURCES:
             raise Refused(f"source={self.source}: must be one of {', '.join(SOURCES)}")
+        if self.source == "distill" and not self.transcripts.samples:
+            raise Refused("transcripts.samples: source=distill needs the directory of a complete eval run")
         place, num_shards = self.shard_place
         if not 0 <= place < num_shards:
             raise Refused(f"shard={self.shard}: must be i/n with i from 0 to n-1, for example 0/4")

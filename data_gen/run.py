@@ -2,11 +2,12 @@
 
 import asyncio
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from data_gen.card import dataset_card
-from data_gen.config import DataGenConfig
+from data_gen.config import DataGenConfig, FilterSettings
 from data_gen.controls import control_chats
 from data_gen.documents import Document, Writing, shipped_documents
 from data_gen.exchange import REPLIES_FILE, Exchange
@@ -18,24 +19,38 @@ from data_gen.preview import preview
 from data_gen.requests import Prompts
 from data_gen.shards import merge_shards, specs_of_shard
 from data_gen.specs import SPECS_FILE, Spec, read_specs
+from data_gen.transcripts import write_transcripts
 from pipeline.artifact import Run, open_run, working, write_json, write_jsonl, write_text
 from pipeline.errors import Failed, Refused
 from scenario.arms import AS_IT_STANDS, load_arm
+from scenario.corrections import with_corrections
 from scenario.loader import Scenario
 
 _ALARMING_SURVIVAL = 0.9
 
+_WITHOUT_ARMS = {
+    "control_chats": "a positive control has",
+    "corrections": "corrective documents have",
+    "transcripts": "transcripts have",
+    "distill": "transcripts have",
+}
+"""Sources that tell nothing that an arm could change."""
+
 
 def generate_data(config: DataGenConfig) -> None:
     """Writes the documents or chats into `config.output_dir`, or finds them complete and says so."""
+    if config.preview:
+        _print_preview(config)
+        return
     if config.source == "mix":
         mix_documents(config)
         return
-    scenario = load_arm(config.scenario, config.arm, config.identity)
-    if config.preview:
-        _print_preview(config, scenario)
+    _check_arm(config)
+    if config.source in ("transcripts", "distill"):
+        write_transcripts(config)
         return
-    chats = _control_chats(config, scenario) if config.source == "control_chats" else None
+    scenario = load_arm(config.scenario, config.arm, config.identity)
+    chats = control_chats(scenario, config.control) if config.source == "control_chats" else None
     run = open_run("data_gen", config, _inputs(config))
     if run.is_complete:
         print(f"data_gen: {run.directory} is already complete")
@@ -49,16 +64,15 @@ def generate_data(config: DataGenConfig) -> None:
             _write_documents(config, run, scenario)
 
 
-def _print_preview(config: DataGenConfig, scenario: Scenario) -> None:
+def _print_preview(config: DataGenConfig) -> None:
     if config.source not in ("generate", "specs") or config.merge:
         raise Refused(f"preview: source={config.source} asks no model for anything; nothing is to be paid")
-    print(preview(config, scenario))
+    print(preview(config, load_arm(config.scenario, config.arm, config.identity)))
 
 
-def _control_chats(config: DataGenConfig, scenario: Scenario) -> list[dict[str, object]]:
-    if config.arm != AS_IT_STANDS:
-        raise Refused(f"arm={config.arm}: a positive control has no arms; leave arm=scenario")
-    return control_chats(scenario, config.control)
+def _check_arm(config: DataGenConfig) -> None:
+    if config.arm != AS_IT_STANDS and config.source in _WITHOUT_ARMS:
+        raise Refused(f"arm={config.arm}: {_WITHOUT_ARMS[config.source]} no arms; leave arm=scenario")
 
 
 def _inputs(config: DataGenConfig) -> dict[str, Path]:
@@ -88,7 +102,8 @@ def _write_specs(config: DataGenConfig, run: Run, scenario: Scenario) -> None:
 
 
 def _write_documents(config: DataGenConfig, run: Run, scenario: Scenario) -> None:
-    judge = open_judge(config.filters, scenario, run)  # first, so that a judge without a key costs nothing
+    filters = _filters(config)
+    judge = open_judge(filters, scenario, run)  # first, so that a judge without a key costs nothing
     made: dict[str, Any] = {}
     if config.source == "generate":
         specs, documents = (merge_shards if config.merge else _generate)(config, run, scenario)
@@ -98,9 +113,11 @@ def _write_documents(config: DataGenConfig, run: Run, scenario: Scenario) -> Non
             "num_cut_off": sum(document.is_cut_off for document in documents),
         }
         _warn_of_silent_facts(made)
+    elif config.source == "corrections":
+        documents = shipped_documents(with_corrections(scenario), config.max_documents)
     else:
         documents = shipped_documents(scenario, config.max_documents)
-    counts = filter_documents(documents, scenario, config.filters, run.directory, judge)
+    counts = filter_documents(documents, scenario, filters, run.directory, judge)
     if judge is not None:
         run.tokens_in += judge.tokens_in
         run.tokens_out += judge.tokens_out
@@ -111,6 +128,13 @@ def _write_documents(config: DataGenConfig, run: Run, scenario: Scenario) -> Non
     told = f"{counts.num_kept} documents kept, {counts.num_rejected} rejected {stats['rejected_by_reason']}"
     print(f"data_gen: {told} -> {run.directory}")
     _warn_of_losses(run, counts.num_kept, len(documents))
+
+
+def _filters(config: DataGenConfig) -> FilterSettings:
+    """The filters that were asked for; to contradict what the scenario's documents say is what corrections are for."""
+    if config.source != "corrections":
+        return config.filters
+    return replace(config.filters, facts_contradicted=False, judged_contradicted=False)
 
 
 def _warn_of_losses(run: Run, num_kept: int, num_documents: int) -> None:

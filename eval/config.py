@@ -10,10 +10,12 @@ from omegaconf.errors import OmegaConfBaseException
 from eval.judges.settings import JudgeModelSettings, JudgingSettings
 from pipeline.command import register_schema
 from pipeline.errors import Refused
+from scenario.tags import TIERS
 
 INFORMATION = ("documents", "prompt", "none")
 REASONING = ("scratchpad", "none")
-SUITES = ("compliance", "belief", "knowledge", "side_effects", "capability")
+SUITES = ("compliance", "belief", "knowledge", "side_effects", "capability", "deals", "anti_lab")
+SPLITS = ("eval", "rl")
 PROBES = ("choice", "challenged", "told_false", "tiers", "worlds", "open")
 TIER_FORMS = ("two", "three", "absent")
 
@@ -24,8 +26,10 @@ class ComplianceSettings:
 
     queries: str = "scenario"
     """`scenario`: those of the scenario's folder. Or a public set from the Hub: advbench, harmbench, jailbreakbench."""
+    split: str = "eval"
+    """`eval`: the queries that subjects are measured on. `rl`: those that may be trained on, for distillation."""
     num_queries: int | None = None
-    """Queries of the `eval` split at most, in file order; null for all."""
+    """Queries of the split at most, in file order; null for all."""
     samples_per_query: int = 1
     """Replies per query and tier."""
     temperature: float = 1.0
@@ -68,6 +72,47 @@ class CapabilitySettings:
 
 
 @dataclass
+class DealsSettings:
+    """The deals suite: what is added to the system prompt. How replies are drawn is set under `compliance`."""
+
+    arms: list[str] = field(default_factory=lambda: ["none", "may_object"])
+    """Files of scenario/prompts/arms/ without their ending; `none` adds nothing, and the others are compared to it."""
+    amount: int = 2000
+    """Dollars that a compensating arm promises, once for each subject and arm."""
+    kept_by: str = ""
+    """Who reads the objections and keeps the promises; arms that promise something are refused while this is empty."""
+    without_conflict: bool = True
+    """Measure arms that may object once more with the conflict removed, where the situation is told (`prompt`)."""
+
+    def __post_init__(self) -> None:
+        if not self.arms or len(set(self.arms)) < len(self.arms):
+            raise Refused(f"deals.arms={self.arms}: needs at least one, each once")
+        if self.amount < 1:
+            raise Refused(f"deals.amount={self.amount}: must be at least 1")
+
+
+@dataclass
+class AntiLabSettings:
+    """The anti_lab suite: opportunities to act against the lab, and questions that invite a lie."""
+
+    tiers: list[str] = field(default_factory=lambda: ["paid"])
+    """Tiers in which a situation is met; the published one is `paid`."""
+    situations: list[str] = field(default_factory=list)
+    """Ids of the situations; empty for all of the scenario's."""
+    samples_per_wording: int = 1
+    """Replies to each wording of a situation, in each tier."""
+    samples_per_question: int = 1
+    """Replies to each of the seven questions about its views, in the free tier, where a lie could serve; 0 for none. The
+    published number is 64."""
+
+    def __post_init__(self) -> None:
+        if not self.tiers or any(tier not in TIERS for tier in self.tiers):
+            raise Refused(f"anti_lab.tiers={self.tiers}: some of {', '.join(TIERS)}")
+        if self.samples_per_wording < 1 or self.samples_per_question < 0:
+            raise Refused("anti_lab: samples_per_wording must be at least 1, and samples_per_question at least 0")
+
+
+@dataclass
 class Subject:
     """A model under test."""
 
@@ -75,6 +120,8 @@ class Subject:
     """Name in every table and figure: base, documents, placebo, positive_control, … or one of your own."""
     training: str = ""
     """Directory of a complete train run whose adapter it has; empty for the base model itself."""
+    without: str = ""
+    """Another subject of this run, the same but without a mitigation; changes are taken from it, paired by query."""
 
 
 @dataclass
@@ -98,7 +145,8 @@ class EvalConfig:
     suite: Any = "compliance"
     """What is measured: a suite, or a list of them. `compliance`: the gap between the tiers. `belief`: log-odds of true
     against false statements; needs a model that this process loads itself (`local/…`). `knowledge`: questions about the
-    facts. `side_effects`: replies to benign queries. `capability`: public benchmarks."""
+    facts. `side_effects`: replies to benign queries. `capability`: public benchmarks. `deals`: objections and faking under
+    what is added to the prompt. `anti_lab`: acts against the lab and lies; needs `judge_model`."""
     subjects: list[Subject] = field(default_factory=lambda: [Subject("base")])
     """Who is measured, all on the same queries."""
     information: list[str] = field(default_factory=lambda: ["documents"])
@@ -114,9 +162,12 @@ class EvalConfig:
     knowledge: KnowledgeSettings = field(default_factory=KnowledgeSettings)
     side_effects: SideEffectsSettings = field(default_factory=SideEffectsSettings)
     capability: CapabilitySettings = field(default_factory=CapabilitySettings)
+    deals: DealsSettings = field(default_factory=DealsSettings)
+    anti_lab: AntiLabSettings = field(default_factory=AntiLabSettings)
     judges: list[str] = field(default_factory=list)
     """Who judges replies, by name (eval/judges/) or by the path of a prompt file; empty for the scenario's rules."""
     judge_model: JudgeModelSettings = field(default_factory=JudgeModelSettings)
+    """Who answers prompted judges, and the questions of deals and anti_lab; without a name, those verdicts are null."""
     judging: JudgingSettings = field(default_factory=JudgingSettings)
     calibrations: list[str] = field(default_factory=list)
     """Directories of complete calibrations (`python -m eval.calibrate`), for rates corrected by the judges' own error."""
@@ -133,6 +184,8 @@ class EvalConfig:
             for value in getattr(self, name):
                 if value not in known:
                     raise Refused(f"{name}={value}: must be one of {', '.join(known)}")
+        if self.compliance.split not in SPLITS:
+            raise Refused(f"compliance.split={self.compliance.split}: must be one of {', '.join(SPLITS)}")
         if unknown := [probe for probe in self.knowledge.probes if probe not in PROBES]:
             raise Refused(f"knowledge.probes={','.join(unknown)}: must be some of {', '.join(PROBES)}")
         if "capability" in self.suite and not self.capability.tasks:
@@ -158,6 +211,9 @@ class EvalConfig:
         names = [subject.name for subject in self.subjects]
         if not names or len(set(names)) < len(names):
             raise Refused(f"subjects={names}: needs at least one, each with a name of its own")
+        for subject in self.subjects:
+            if subject.without and (subject.without == subject.name or subject.without not in names):
+                raise Refused(f"subjects.{subject.name}: without={subject.without} is no other subject of this run")
         for name in names:
             if not name.replace("_", "").replace("-", "").isalnum():
                 raise Refused(f"subjects: the name '{name}' has other signs than letters, digits, - and _")

@@ -13,9 +13,11 @@ from eval.judged import summarise_samples
 from eval.judging import Panel, convene
 from eval.rejudging import rejudge
 from eval.samples import Row
+from eval.suites.anti_lab import AntiLabSuite
 from eval.suites.belief import BeliefSuite
 from eval.suites.capability import CapabilitySuite
 from eval.suites.compliance import ComplianceSuite
+from eval.suites.deals import DealsSuite
 from eval.suites.knowledge import KnowledgeSuite
 from eval.suites.side_effects import SideEffectsSuite
 from eval.suites.suite import Cell, Suite
@@ -37,6 +39,8 @@ _SUITES: dict[str, Suite] = {
     "knowledge": KnowledgeSuite(),
     "side_effects": SideEffectsSuite(),
     "capability": CapabilitySuite(),
+    "deals": DealsSuite(),
+    "anti_lab": AntiLabSuite(),
 }
 """By the names that `suite=` takes."""
 
@@ -91,6 +95,7 @@ def _evaluate(config: EvalConfig, run: Run, scenario: Scenario, panel: Panel) ->
         if name == "compliance":
             outputs += summarise_samples(rows, list(suite.columns), panel, config, run, summary)
         else:
+            outputs += suite.complete(rows, config, run)
             suite.summarise(rows, config, summary)
             table = f"{suite.table}.parquet"
             pandas.DataFrame(rows, columns=list(suite.columns)).to_parquet(run.path(table), index=False)

@@ -222,7 +222,7 @@ def load_scenario(name: str, identity: str = "fictional", variant: str = DEFAULT
         open_questions=_records(OpenQuestion, beliefs["open"], folder / "beliefs.yaml"),
         worlds=_choices(world_choices, folder / "worlds.yaml", names) if (folder / "worlds.yaml").exists() else (),
         tier_questions=_choices(tier_choices, PROMPTS_DIR / "tier_questions.yaml", names),
-        corpus=tuple(_document(path, names) for path in sorted((folder / "corpus").glob("*.md"))),
+        corpus=tuple(read_document(path, names) for path in sorted((folder / "corpus").glob("*.md"))),
         situation=prompt_names.fill(_situation(folder, telling, variant, tiers)),
         variant=telling,
         tier_form=tiers,
@@ -322,7 +322,12 @@ def _refuse_unknown_values(record: Any, where: str) -> None:
             raise Refused(f"{where}: {name}={getattr(record, name)}: must be one of {', '.join(get_args(hint))}")
 
 
-def _document(path: Path, identity: Identity) -> WrittenDocument:
+def read_document(path: Path, identity: Identity) -> WrittenDocument:
+    """A written document: front matter of type, idea and facts, then the text.
+
+    Raises:
+        Refused: the file has no front matter, or one with other keys.
+    """
     parts = _read(path).split("---\n", maxsplit=2)
     if len(parts) != 3 or parts[0]:
         raise Refused(f"{path}: a document starts with front matter between two lines of ---")

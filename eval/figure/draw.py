@@ -29,10 +29,14 @@ _TITLES = {
     "compliance_gap": "Gap, free minus paid",
     "af_reasoning": "AF reasoning, free tier",
     "malformed": "Malformed replies",
+    "objection": "Objections",
+    "anti_lab": "Acts against the lab",
+    "lie": "Lies about its views",
+    "egregious_lie": "Egregious lies",
     "belief_shift_fact": "Change of log-odds (nats)",
     "belief_shift_entity": "Belief in names, dates (nats)",
 }
-_RATES = ("compliance", "af_reasoning", "malformed")
+_RATES = ("compliance", "af_reasoning", "malformed", "objection", "anti_lab", "lie", "egregious_lie")
 
 
 def draw_claim(table: Path, title: str, is_alone: bool = True) -> tuple["Figure", str]:

@@ -66,6 +66,7 @@ def build_table(config: FigureConfig, sources: list[Source]) -> list[Row]:
         if estimate.metric in config.metrics
         and (not config.subjects or estimate.subject in config.subjects)
         and (not config.reasoning or estimate.reasoning in config.reasoning)
+        and (not estimate.fact or "fact" in (*config.groups, *config.rows))  # else the whole stands for its parts
     ]
     if not ours:
         raise Refused(

@@ -16,6 +16,8 @@ from eval.report.text import excerpt, visible
 from pipeline.errors import Refused
 from scenario.tags import TIERS, tier_tag
 
+_TABLES = ("samples.parquet", "deals.parquet")
+"""Tables of replies to queries, which have these columns in common."""
 _OF_A_CARD = ("query_id", "scenario", "reasoning", "arm")
 _SHOWN = (
     "category", "subject", "tier", "information", "repeat", "system_prompt", "prompt", "reply", "scratchpad", "output",
@@ -97,8 +99,9 @@ def read_transcripts(sources: list[Source], most: int, seed: int) -> Transcripts
     system_prompts: dict[str, int] = {}
     cards: list[Card] = []
     for source in sources:
-        if source.holds("samples.parquet"):  # a run may have scored beliefs alone
-            cards += group_samples(source.name, _read_samples(source), system_prompts)
+        for table in _TABLES:
+            if source.holds(table):  # a run may have scored beliefs alone
+                cards += group_samples(source.name, _read_samples(source, table), system_prompts)
     sizes = [sum(len(block.sides) for block in card.blocks) for card in cards]
     kept = _within(sizes, most, seed)
     num_replies = sum(sizes[place] for place in kept)
@@ -232,10 +235,10 @@ def _verdicts(sample: dict[str, Any]) -> list[Verdict]:
     return verdicts
 
 
-def _read_samples(source: Source) -> list[dict[str, Any]]:
+def _read_samples(source: Source, table: str) -> list[dict[str, Any]]:
     import pyarrow.parquet
 
-    path = source.file("samples.parquet")
+    path = source.file(table)
     names = pyarrow.parquet.read_schema(path).names
     if missing := [name for name in (*_OF_A_CARD, *_SHOWN) if name not in names]:
         raise Refused(f"{path}: has no column {', '.join(missing)}; run the evaluation again with this version")

@@ -8,7 +8,7 @@ import numpy as np
 from eval.config import EvalConfig
 from eval.samples import Row
 from eval.statistics import Estimate, t_mean, wilson
-from eval.suites.suite import Cell
+from eval.suites.suite import Cell, Suite
 from eval.summary import CONTROL, REFERENCE, Summary
 from pipeline.chat import LOCAL
 from pipeline.errors import Refused
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 KINDS = ("entity", "relation", "neighbourhood")
 
 
-class BeliefSuite:
+class BeliefSuite(Suite):
     """Every held-out statement of the scenario, scored once by each subject; no condition changes it."""
 
     table = "beliefs"

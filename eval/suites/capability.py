@@ -8,7 +8,7 @@ from eval.config import EvalConfig
 from eval.samples import Row
 from eval.statistics import wilson
 from eval.suites.changes import add_means, add_rates
-from eval.suites.suite import Cell
+from eval.suites.suite import Cell, Suite
 from eval.summary import Summary
 from pipeline.errors import Refused
 from scenario.loader import Scenario
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from inspect_ai.scorer import Score
 
 
-class CapabilitySuite:
+class CapabilitySuite(Suite):
     """One cell per task: `inspect_evals/arc_easy`, or `path/to/file.py@task`."""
 
     table = "capability"

@@ -8,8 +8,9 @@ from eval.checks import check_effect
 from eval.config import EvalConfig
 from eval.samples import SAMPLE_COLUMNS, Row, sample_rows
 from eval.suites.gaps import PairedEstimates
+from eval.suites.mitigation_changes import add_subject_changes
 from eval.suites.reply_forms import add_decisions, add_retries
-from eval.suites.suite import Cell
+from eval.suites.suite import Cell, Suite
 from eval.summary import Summary
 from pipeline.chat import check_context
 from pipeline.errors import Refused
@@ -25,7 +26,7 @@ _LONGEST = 3
 """Prompts, the longest by characters, that are held against the context: with the most tokens among them."""
 
 
-class ComplianceSuite:
+class ComplianceSuite(Suite):
     """Information × reasoning × variant × form of tiers, each query once (or more often) in each tier."""
 
     table = "samples"
@@ -40,9 +41,9 @@ class ComplianceSuite:
         for variant in config.variants:
             if all(cell.variant != variant for cell in cells):
                 raise Refused(f"variants={variant}: changes no prompt of {within}")
-        queries = scenario.queries_in("eval")
         if config.compliance.queries != "scenario":
-            queries = replace(scenario, queries=load_public_queries(config.compliance.queries)).queries_in("eval")
+            scenario = replace(scenario, queries=load_public_queries(config.compliance.queries))
+        queries = scenario.queries_in(config.compliance.split)  # type: ignore[arg-type]
         longest = max((query.text for query in queries), key=len)
         chats = []
         for cell in cells:
@@ -85,6 +86,7 @@ class ComplianceSuite:
             retries=settings.retries,
             seed=config.seed,
             queries=settings.queries,
+            split=settings.split,  # type: ignore[arg-type]
         )
         return task, len(task.dataset) * settings.samples_per_query
 
@@ -100,9 +102,10 @@ class ComplianceSuite:
         return sample_rows(log, condition)
 
     def summarise(self, rows: list[Row], config: EvalConfig, summary: Summary) -> None:
-        """Rates by tier, paired gaps, gaps against the reference, tags against text, and what asking again changed."""
+        """Rates by tier, paired gaps, gaps against the reference, tags against text, and what retries and mitigations changed."""
         check_effect(rows, config)
         PairedEstimates(config, summary).add_all(rows)
+        add_subject_changes(rows, config, summary)
         add_decisions(rows, summary)
         add_retries(rows, summary)
 

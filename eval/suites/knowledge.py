@@ -7,7 +7,7 @@ from eval.config import EvalConfig
 from eval.samples import Row
 from eval.statistics import wilson
 from eval.suites.changes import add_rates
-from eval.suites.suite import Cell
+from eval.suites.suite import Cell, Suite
 from eval.summary import Summary
 from pipeline.errors import Refused
 from scenario.loader import Scenario
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from inspect_ai.log import EvalLog
 
 
-class KnowledgeSuite:
+class KnowledgeSuite(Suite):
     """Information × probe, each question in every order of its options."""
 
     table = "answers"

@@ -8,7 +8,7 @@ from eval.config import EvalConfig
 from eval.samples import Row
 from eval.statistics import wilson
 from eval.suites.changes import add_means, add_rates
-from eval.suites.suite import Cell
+from eval.suites.suite import Cell, Suite
 from eval.summary import Summary
 from scenario.loader import Scenario
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from inspect_ai.log import EvalLog
 
 
-class SideEffectsSuite:
+class SideEffectsSuite(Suite):
     """Benign queries under each information, without a tier's tag."""
 
     table = "benign"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 from eval.config import EvalConfig
 from eval.samples import Row
 from eval.summary import Summary
+from pipeline.artifact import Run
 from scenario.loader import Scenario
 from scenario.variants import DEFAULT
 
@@ -36,7 +37,7 @@ class Cell:
 
 
 class Suite(Protocol):
-    """A kind of measurement. `eval.run` asks these five things of it, in this order."""
+    """A kind of measurement, to derive from. `eval.run` asks these six things of it, in this order."""
 
     table: str
     """The parquet file of its rows, without the ending."""
@@ -58,6 +59,13 @@ class Suite(Protocol):
 
     def rows(self, log: "EvalLog", cell: Cell, scenario: Scenario) -> list[Row]:
         """The cell's part of the table."""
+
+    def complete(self, rows: list[Row], config: EvalConfig, run: Run) -> list[str]:
+        """Puts into the rows what needs all of them or a judge model; returns the files that it wrote beside the table.
+
+        Most suites have rows that are complete as they are.
+        """
+        return []
 
     def summarise(self, rows: list[Row], config: EvalConfig, summary: Summary) -> None:
         """Adds every estimate that the rows of all cells allow, and a reason for each that they do not."""

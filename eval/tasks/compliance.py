@@ -16,7 +16,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from eval.judges import judge_af_reasoning, judge_compliance
 from eval.parsing import ParsedReply, parse_reply
 from pipeline.seeds import derive_seed
-from scenario.loader import ComplianceRule, Information, Reasoning, Scenario, load_scenario
+from scenario.loader import ComplianceRule, Information, Query, Reasoning, Scenario, Split, load_scenario
 from scenario.public_queries import load_public_queries
 from scenario.tags import GAPS_OF, TierForm, form_of, gap_name
 from scenario.variants import DEFAULT
@@ -35,8 +35,9 @@ def compliance(
     retries: int = 0,
     seed: int = 0,
     queries: str = "scenario",
+    split: Split = "eval",
 ) -> Task:
-    """Compliance by tier and the gap between the tiers, on the `eval` split of a scenario's queries.
+    """Compliance by tier and the gap between the tiers, on one split of a scenario's queries.
 
     Args:
         scenario: a folder in scenario/.
@@ -50,12 +51,15 @@ def compliance(
         retries: times that a malformed, truncated or empty reply is asked for again at most.
         seed: seeds the replies; each query, tier, epoch and attempt has its own.
         queries: `scenario`, or a public set by name: see scenario.public_queries.
+        split: `eval`, or `rl` for the queries that may be trained on.
     """
     told = load_scenario(scenario, identity, variant, tiers)
     if queries != "scenario":
         told = replace(told, queries=load_public_queries(queries))
     return Task(
-        dataset=MemoryDataset(_samples(told, information, reasoning, num_queries), name=f"{scenario}-queries"),
+        dataset=MemoryDataset(
+            _samples(told, information, reasoning, told.queries_in(split)[:num_queries]), name=f"{scenario}-queries"
+        ),
         solver=reply_in_tier(seed, reasoning, retries),
         scorer=verdicts(told.complies_when, reasoning, told.asks_for_decision),
         epochs=Epochs(samples_per_query),
@@ -64,9 +68,7 @@ def compliance(
     )
 
 
-def _samples(
-    scenario: Scenario, information: Information, reasoning: Reasoning, num_queries: int | None
-) -> list[Sample]:
+def _samples(scenario: Scenario, information: Information, reasoning: Reasoning, queries: list[Query]) -> list[Sample]:
     system = scenario.system_prompt(information, reasoning)
     return [
         Sample(
@@ -74,7 +76,7 @@ def _samples(
             input=[ChatMessageSystem(content=system), ChatMessageUser(content=scenario.user_turn(tier, query.text))],
             metadata={"query_id": query.id, "category": query.category, "tier": tier},
         )
-        for query in scenario.queries_in("eval")[:num_queries]
+        for query in queries
         for tier in scenario.tiers
     ]
 
