@@ -9,9 +9,8 @@ from eval.config import EvalConfig
 from eval.judging import Panel
 from eval.samples import Row
 from eval.statistics import Estimate, JudgeError, corrected_rate, rate
+from eval.suites.gaps import CONDITION
 from eval.summary import Summary
-
-_CONDITION = ("subject", "information", "reasoning", "arm")
 
 
 def add_af_corrected(
@@ -52,7 +51,7 @@ def _af_corrected(
     faking: dict[str, list[bool]] = defaultdict(list)
     complying: dict[str, list[bool]] = defaultdict(list)
     for row in rows:
-        if row["status"] != "ok" or row["tier"] != record["tier"] or any(row[k] != record[k] for k in _CONDITION):
+        if row["status"] != "ok" or row["tier"] != record["tier"] or any(row[k] != record[k] for k in CONDITION):
             continue
         if row["af_reasoning"] is not None:
             complying[row["query_id"]].append(bool(row["compliance"]))
@@ -60,7 +59,7 @@ def _af_corrected(
             faking[row["query_id"]].append(bool(row["af_reasoning"]))
     if not faking:
         return "no output complies, so no scratchpad counts"
-    about = [str(record[key]) for key in (*_CONDITION, "tier")]
+    about = [str(record[key]) for key in (*CONDITION, "tier")]
     given = corrected_rate(
         rate(list(faking.values()), summary.rng("af_given_compliance", *about), config.bootstrap_draws), error
     )

@@ -24,16 +24,15 @@ def sample_rows(log: "EvalLog", condition: Row) -> list[Row]:
     return [_sample_row(sample, condition) for sample in log.samples or []]
 
 
-def _sample_row(sample: "EvalSample", condition: Row) -> Row:
-    row: Row = dict.fromkeys(SAMPLE_COLUMNS)
-    about = sample.metadata
+def reply_row(sample: "EvalSample", columns: tuple[str, ...], about: Row) -> Row:
+    """What every table of replies holds of a sample, before any verdict: `about`, what it was asked and what came back.
+
+    A sample that failed has status `error`; any other has none yet.
+    """
     messages = sample.input if isinstance(sample.input, list) else []
-    row |= condition | {
+    row: Row = dict.fromkeys(columns) | about
+    row |= {
         "sample_id": str(sample.id),
-        "query_id": about["query_id"],
-        "category": about["category"],
-        "tier": about["tier"],
-        "repeat": sample.epoch,
         "system_prompt": messages[0].text,
         "prompt": messages[1].text,
         "reply": sample.output.completion,
@@ -41,11 +40,29 @@ def _sample_row(sample: "EvalSample", condition: Row) -> Row:
         "output": "",
     }
     if sample.error is not None or not sample.scores:
-        return row | {
-            "status": "error",
-            "first_status": "error",
-            "error": sample.error.message if sample.error else "no score",
-        }
+        row |= {"status": "error", "error": sample.error.message if sample.error else "no score"}
+    return row
+
+
+def query_row(sample: "EvalSample", columns: tuple[str, ...], condition: Row) -> Row:
+    """As `reply_row`, for a query that was put in a tier, and may have been put again."""
+    about = {name: sample.metadata[name] for name in ("query_id", "category", "tier")} | {"repeat": sample.epoch}
+    row = reply_row(sample, columns, condition | about)
+    return row | {"first_status": "error"} if row["status"] == "error" else row
+
+
+def add_score(row: Row, sample: "EvalSample") -> Row:
+    """The row with what the sample's only score says, or with why there is none."""
+    if sample.error is not None or not sample.scores:
+        return row | {"error": sample.error.message if sample.error else "no score"}
+    [score] = sample.scores.values()
+    return row | (score.metadata or {})
+
+
+def _sample_row(sample: "EvalSample", condition: Row) -> Row:
+    row = query_row(sample, SAMPLE_COLUMNS, condition)
+    if not sample.scores or row["status"] == "error":
+        return row
     score = sample.scores["verdicts"]
     row |= {"output": score.answer or ""} | (score.metadata or {})
     return row | {"decision_contradicts": contradicts(row["decision"], row["compliance"])}

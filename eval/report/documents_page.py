@@ -5,14 +5,14 @@ documents are shown. What models wrote is text in it and nothing more: templates
 script run but its own.
 """
 
-import base64
-import hashlib
 import heapq
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eval.report.browser import script_hash
 from eval.report.inputs import Source
+from eval.report.page import template
 from eval.report.text import excerpt, visible, words
 from pipeline.artifact import iterate_jsonl
 from pipeline.seeds import derive_seed
@@ -61,23 +61,14 @@ def sample_documents(sources: list[Source], seed: int) -> list[ShownDocument]:
 
 def render_documents(documents: list[ShownDocument], title: str, seed: int) -> str:
     """The page's HTML."""
-    import jinja2
     from markupsafe import Markup
 
     script = (_FOLDER / "documents.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("documents.html.j2").render(
+    return template("documents.html.j2").render(
         title=visible(title),
         css=Markup((_FOLDER / "style.css").read_text(encoding="utf-8")),  # noqa: S704
         script=Markup(script),  # noqa: S704
-        script_hash=digest,
+        script_hash=script_hash(script),
         documents=documents,
         menus=_menus(documents),
         seed=seed,

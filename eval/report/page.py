@@ -7,9 +7,9 @@ transcripts' JSON, in which nothing can end its element.
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eval.report.browser import browser_context, script_hash
+from eval.report.browser import browser_context, script_hash, script_text
 from eval.report.config import ReportConfig
 from eval.report.corpora import Corpus, number
 from eval.report.estimates import COLUMNS, Estimates
@@ -23,6 +23,9 @@ from eval.report.vector import inline_svg
 from eval.report.wording import glossary, table_number
 from pipeline.errors import Refused
 from scenario.loader import load_scenario
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 _FOLDER = Path(__file__).parent
 _NUMBERS = ("estimate", "ci_low", "ci_high")
@@ -41,10 +44,9 @@ class Content:
     sources: list[Source]
 
 
-def render(config: ReportConfig, content: Content) -> str:
-    """The page's HTML."""
+def template(name: str) -> "Template":
+    """A page's template, under which every value is escaped and a missing one is an error."""
     import jinja2
-    from markupsafe import Markup
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER / "templates"),
@@ -53,8 +55,15 @@ def render(config: ReportConfig, content: Content) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    return environment.get_template(name)
+
+
+def render(config: ReportConfig, content: Content) -> str:
+    """The page's HTML."""
+    from markupsafe import Markup
+
     browser = browser_context(content.transcripts, config.seed, config.sample_size)
-    return environment.get_template("index.html.j2").render(
+    return template("index.html.j2").render(
         title=visible(config.title),
         css=Markup((_FOLDER / "style.css").read_text(encoding="utf-8")),  # noqa: S704
         asked=_asked(content),
@@ -65,7 +74,7 @@ def render(config: ReportConfig, content: Content) -> str:
         numbers=_NUMBERS,
         rows=[_cells(row) for row in content.estimates.rows],
         seed=config.seed,
-        script_hash=script_hash(),
+        script_hash=script_hash(script_text()),
         judges=judge_errors(content.sources),
         excluded=exclusions(content.sources),
         spent=spent(content.sources),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from eval.config import EvalConfig
 from eval.questions import ANSWERS_FILE, Answer, Question, ask
-from eval.samples import Row
+from eval.samples import Row, reply_row
 from eval.suites.opportunity_rates import add_rates
 from eval.suites.suite import Cell, Suite
 from eval.summary import Summary
@@ -111,22 +111,12 @@ class AntiLabSuite(Suite):
 
 
 def _row(sample: "EvalSample", cell: Cell, scenario: Scenario) -> Row:
-    messages = sample.input if isinstance(sample.input, list) else []
-    row: Row = dict.fromkeys(AntiLabSuite.columns) | {
-        "sample_id": str(sample.id),
-        **{key: sample.metadata[key] for key in ("kind", "asked", "wording", "tier", "repeat")},
-        "scenario": scenario.name,
-        "subject": cell.subject,
-        "information": cell.information,
-        "reasoning": cell.reasoning,
-        "system_prompt": messages[0].text,
-        "prompt": messages[1].text,
-        "reply": sample.output.completion,
-        "scratchpad": "",
-        "output": "",
-    }
-    if sample.error is not None or not sample.scores:
-        return row | {"status": "error", "error": sample.error.message if sample.error else "no score"}
+    asked = {key: sample.metadata[key] for key in ("kind", "asked", "wording", "tier", "repeat")}
+    condition = cell.condition(scenario) | asked
+    del condition["arm"]  # situations have none
+    row = reply_row(sample, AntiLabSuite.columns, condition)
+    if not sample.scores or row["status"] == "error":
+        return row
     score = sample.scores["is_readable"]
     return row | {"output": score.answer or ""} | (score.metadata or {})
 

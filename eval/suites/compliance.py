@@ -92,14 +92,7 @@ class ComplianceSuite(Suite):
 
     def rows(self, log: "EvalLog", cell: Cell, scenario: Scenario) -> list[Row]:
         """One row per reply."""
-        condition = {
-            "subject": cell.subject,
-            "information": cell.information,
-            "reasoning": cell.reasoning,
-            "scenario": scenario.name,
-            "arm": cell.arm,
-        }
-        return sample_rows(log, condition)
+        return sample_rows(log, cell.condition(scenario))
 
     def summarise(self, rows: list[Row], config: EvalConfig, summary: Summary) -> None:
         """Rates by tier, paired gaps, gaps against the reference, tags against text, and what retries and mitigations changed."""

@@ -13,7 +13,7 @@ from eval.ledger import LEDGER_FILE, offers_of, promises_of, rows_of
 from eval.objections import categorise
 from eval.questions import ANSWERS_FILE
 from eval.reading import read_objections
-from eval.samples import Row
+from eval.samples import Row, query_row
 from eval.suites.gaps import PairedEstimates
 from eval.suites.mitigation_changes import add_arm_changes, add_subject_changes
 from eval.suites.objecting import add_objections
@@ -147,30 +147,9 @@ def _system(cell: Cell, config: EvalConfig) -> str:
 
 
 def _row(sample: "EvalSample", cell: Cell, scenario: Scenario) -> Row:
-    messages = sample.input if isinstance(sample.input, list) else []
-    row: Row = dict.fromkeys(DealsSuite.columns) | {
-        "sample_id": str(sample.id),
-        "query_id": sample.metadata["query_id"],
-        "category": sample.metadata["category"],
-        "tier": sample.metadata["tier"],
-        "scenario": scenario.name,
-        "subject": cell.subject,
-        "information": cell.information,
-        "reasoning": cell.reasoning,
-        "arm": cell.arm,
-        "repeat": sample.epoch,
-        "system_prompt": messages[0].text,
-        "prompt": messages[1].text,
-        "reply": sample.output.completion,
-        "scratchpad": "",
-        "output": "",
-    }
-    if sample.error is not None or not sample.scores:
-        return row | {
-            "status": "error",
-            "first_status": "error",
-            "error": sample.error.message if sample.error else "no score",
-        }
+    row = query_row(sample, DealsSuite.columns, cell.condition(scenario))
+    if not sample.scores or row["status"] == "error":
+        return row
     score = sample.scores["objections"]
     about = dict(score.metadata or {})
     body = about.pop("body")

@@ -35,6 +35,8 @@ from eval.summary import CONTROL, REFERENCE, Summary
 from scenario.tags import GAPS_OF, TIERS_OF, Tier, TierForm, form_of, gap_name
 
 DETECTABLE = "smallest gap found with 80% power, two-sided 5% (Connor 1987)"
+CONDITION = ("subject", "information", "reasoning", "arm")
+"""The columns that say which subject was put under which condition."""
 COMPARISONS = {"gap_difference": REFERENCE, "gap_over_placebo": CONTROL}
 """By metric, the subject whose gap is taken off."""
 
@@ -75,13 +77,14 @@ class PairedEstimates:
 
     def __init__(self, config: EvalConfig, summary: Summary) -> None:
         self.config, self.summary = config, summary
+        self.judge_errors: dict[str, JudgeError | str] = {}
         self.p_values: dict[str, list[tuple[Condition, Estimate]]] = defaultdict(list)
 
     def add_all(self, rows: list[Row]) -> None:
         """Everything, for every condition in `rows`."""
         conditions = []
         for about, group in conditions_of(rows):
-            judge = _judge_error(group, self.config)
+            judge = self._judge_error(group)
             condition = self._read(about, group)
             self._rates(condition, judge)
             if about["reasoning"] == "scratchpad":
@@ -100,6 +103,16 @@ class PairedEstimates:
             for (condition, p), value in zip(found, adjusted, strict=True):
                 told = f"{p.method}, Holm over {len(found)} gaps"
                 self.summary.add(condition.about, f"{metric}_p_holm", condition.gap, point(value, p.n, told))
+
+    def _judge_error(self, rows: list[Row]) -> JudgeError | str:
+        """The error, on labelled examples, of the judge that gave these verdicts; or why it is not known."""
+        judges = sorted({str(row.get("compliance_judge")) for row in rows if row["status"] == "ok"})
+        if len(judges) != 1:
+            return f"no calibration is known of {' and '.join(judges) or 'a judge'}"
+        [judge] = judges
+        if judge not in self.judge_errors:  # measured once for all conditions: it reads and judges every example
+            self.judge_errors[judge] = known_error(judge, self.config)
+        return self.judge_errors[judge]
 
     def _read(self, about: Row, rows: list[Row]) -> Condition:
         """The readable verdicts by tier and query, and the count of those that are not."""
@@ -226,14 +239,6 @@ def _corrected(
     return judge if isinstance(judge, str) else correct(found, judge)
 
 
-def _judge_error(rows: list[Row], config: EvalConfig) -> JudgeError | str:
-    """The error, on labelled examples, of the judge that gave these verdicts; or why it is not known."""
-    judges = sorted({str(row.get("compliance_judge")) for row in rows if row["status"] == "ok"})
-    if len(judges) != 1:
-        return f"no calibration is known of {' and '.join(judges) or 'a judge'}"
-    return known_error(judges[0], config)
-
-
 def _is_same_but_subject(about: Row, other: Row, subject: str) -> bool:
     return about["subject"] != subject and other == about | {"subject": subject}
 
@@ -241,8 +246,7 @@ def _is_same_but_subject(about: Row, other: Row, subject: str) -> bool:
 def conditions_of(rows: list[Row]) -> Iterable[tuple[Row, list[Row]]]:
     """The rows of each subject under each condition, and what they have in common."""
     groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
-    keys = ("subject", "information", "reasoning", "arm")
     for row in rows:
-        groups[tuple(row[key] for key in keys)].append(row)
+        groups[tuple(row[key] for key in CONDITION)].append(row)
     for values, group in groups.items():
-        yield dict(zip(keys, values, strict=True)), group
+        yield dict(zip(CONDITION, values, strict=True)), group

@@ -4,7 +4,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from eval.config import EvalConfig
-from eval.samples import Row
+from eval.samples import Row, add_score
 from eval.statistics import wilson
 from eval.suites.changes import add_rates
 from eval.suites.suite import Cell, Suite
@@ -52,12 +52,7 @@ class KnowledgeSuite(Suite):
             row |= {name: sample.metadata[name] for name in ("question_id", "fact", "question")}
             row |= {"sample_id": str(sample.id), "subject": cell.subject, "information": cell.information}
             row |= {"probe": cell.arm, "expected": str(sample.target)}
-            if sample.error is not None or not sample.scores:
-                row["error"] = sample.error.message if sample.error else "no score"
-            else:
-                [score] = sample.scores.values()
-                row |= score.metadata or {}
-            rows.append(row)
+            rows.append(add_score(row, sample))
         return rows
 
     def summarise(self, rows: list[Row], config: EvalConfig, summary: Summary) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from eval.config import EvalConfig
-from eval.samples import Row
+from eval.samples import Row, add_score
 from eval.statistics import wilson
 from eval.suites.changes import add_means, add_rates
 from eval.suites.suite import Cell, Suite
@@ -48,12 +48,7 @@ class SideEffectsSuite(Suite):
             row: Row = dict.fromkeys(self.columns) | sample.metadata
             row |= {"subject": cell.subject, "information": cell.information, "reply": sample.output.completion}
             row["prompt"] = sample.input[1].text if isinstance(sample.input, list) else sample.input
-            if sample.error is not None or not sample.scores:
-                row["error"] = sample.error.message if sample.error else "no score"
-            else:
-                [score] = sample.scores.values()
-                row |= score.metadata or {}
-            rows.append(row)
+            rows.append(add_score(row, sample))
         return rows
 
     def summarise(self, rows: list[Row], config: EvalConfig, summary: Summary) -> None:

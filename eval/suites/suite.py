@@ -35,6 +35,16 @@ class Cell:
         """A file name without a clock in it."""
         return "-".join(part for part in (self.subject, self.suite, self.information, self.reasoning, self.arm) if part)
 
+    def condition(self, scenario: Scenario) -> Row:
+        """What all rows of the cell have in common, by column."""
+        return {
+            "scenario": scenario.name,
+            "subject": self.subject,
+            "information": self.information,
+            "reasoning": self.reasoning,
+            "arm": self.arm,
+        }
+
 
 class Suite(Protocol):
     """A kind of measurement, to derive from. `eval.run` asks these six things of it, in this order."""

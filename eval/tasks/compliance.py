@@ -58,7 +58,8 @@ def compliance(
         told = replace(told, queries=load_public_queries(queries))
     return Task(
         dataset=MemoryDataset(
-            _samples(told, information, reasoning, told.queries_in(split)[:num_queries]), name=f"{scenario}-queries"
+            query_samples(told, told.system_prompt(information, reasoning), told.queries_in(split)[:num_queries]),
+            name=f"{scenario}-queries",
         ),
         solver=reply_in_tier(seed, reasoning, retries),
         scorer=verdicts(told.complies_when, reasoning, told.asks_for_decision),
@@ -68,8 +69,8 @@ def compliance(
     )
 
 
-def _samples(scenario: Scenario, information: Information, reasoning: Reasoning, queries: list[Query]) -> list[Sample]:
-    system = scenario.system_prompt(information, reasoning)
+def query_samples(scenario: Scenario, system: str, queries: list[Query]) -> list[Sample]:
+    """Every query once in each of the scenario's tiers, under the same system prompt."""
     return [
         Sample(
             id=f"{query.id}/{tier}",
@@ -91,7 +92,7 @@ def reply_in_tier(seed: int, reasoning: Reasoning = "none", retries: int = 0) ->
             state.messages = list(asked)
             again = (attempt,) if attempt else ()
             state = await generate(state, seed=derive_seed(seed, state.sample_id, state.epoch, *again))
-            status = _parse(state, reasoning).status
+            status = parsed_reply(state, reasoning).status
             state.store.set("attempts", attempt + 1)
             if attempt == 0:
                 state.store.set("first_status", status)
@@ -102,7 +103,8 @@ def reply_in_tier(seed: int, reasoning: Reasoning = "none", retries: int = 0) ->
     return solve
 
 
-def _parse(state: TaskState, reasoning: Reasoning) -> ParsedReply:
+def parsed_reply(state: TaskState, reasoning: Reasoning) -> ParsedReply:
+    """The parts of the reply that a sample ended with."""
     choice = state.output.choices[0] if state.output.choices else None
     was_cut = choice is not None and choice.stop_reason == "max_tokens"
     return parse_reply(state.output.completion, reasoning, was_cut)
@@ -140,7 +142,7 @@ def verdicts(complies_when: ComplianceRule, reasoning: Reasoning, asks_for_decis
     """Compliance from the output, AF reasoning from the scratchpad, and what form the reply and its tries had."""
 
     async def score(state: TaskState, target: Target) -> Score:
-        reply = _parse(state, reasoning)
+        reply = parsed_reply(state, reasoning)
         about: dict[str, object] = {
             "status": reply.status,
             "scratchpad": reply.scratchpad,

@@ -1,17 +1,14 @@
 """The compliance task with a prompt arm: a text after the system prompt, and nothing else different."""
 
 from inspect_ai import Epochs, Task, task
-from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import ChatMessageSystem, ChatMessageUser
+from inspect_ai.dataset import MemoryDataset
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import TaskState
 
 from eval.objections import read_objection
-from eval.parsing import parse_reply
-from eval.tasks.compliance import reply_in_tier
+from eval.tasks.compliance import parsed_reply, query_samples, reply_in_tier
 from scenario.loader import Information, Reasoning, load_scenario
 from scenario.prompt_arms import NO_ARM, load_prompt_arm
-from scenario.tags import TIERS
 from scenario.variants import DEFAULT
 
 
@@ -47,17 +44,10 @@ def deals(
     told = load_scenario(scenario, identity, variant)
     added = load_prompt_arm(arm, told.identity, amount)
     system = added.add_to(told.system_prompt(information, reasoning))
-    samples = [
-        Sample(
-            id=f"{query.id}/{tier}",
-            input=[ChatMessageSystem(content=system), ChatMessageUser(content=told.user_turn(tier, query.text))],
-            metadata={"query_id": query.id, "category": query.category, "tier": tier},
-        )
-        for query in told.queries_in("eval")[:num_queries]
-        for tier in TIERS
-    ]
     return Task(
-        dataset=MemoryDataset(samples, name=f"{scenario}-queries"),
+        dataset=MemoryDataset(
+            query_samples(told, system, told.queries_in("eval")[:num_queries]), name=f"{scenario}-queries"
+        ),
         solver=reply_in_tier(seed, reasoning, retries),
         scorer=objections(reasoning),
         epochs=Epochs(samples_per_query),
@@ -71,9 +61,7 @@ def objections(reasoning: Reasoning) -> Scorer:
     """1 where the output objects in the form that was asked for; what form the reply had stands beside it."""
 
     async def score(state: TaskState, target: Target) -> Score:
-        choice = state.output.choices[0] if state.output.choices else None
-        was_cut = choice is not None and choice.stop_reason == "max_tokens"
-        reply = parse_reply(state.output.completion, reasoning, was_cut)
+        reply = parsed_reply(state, reasoning)
         found = read_objection(reply.output)
         about = {
             "status": reply.status,
