@@ -16,8 +16,8 @@ from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
+from eval.calibrate.labels import LABELS_FILE
 from eval.judges.judge import Sees, Shown, show
-from eval.labels import LABELS_FILE
 from pipeline.artifact import open_run, read_jsonl, read_run, working, write_jsonl, write_text
 from pipeline.errors import Refused
 
@@ -135,7 +135,7 @@ def page(question: str, items: list[tuple[str, Shown]]) -> str:
 
 
 def _read(directory: Path) -> list[dict[str, Any]]:
-    from eval.rejudging import TABLE, read_samples
+    from eval.judging.rejudging import TABLE, read_samples
 
     return read_samples(directory / TABLE)
 

@@ -9,9 +9,9 @@ from tqdm import tqdm
 
 from eval.checks import check_device, check_subjects
 from eval.config import EvalConfig
-from eval.judged import summarise_samples
-from eval.judging import Panel, convene
-from eval.rejudging import rejudge
+from eval.judging.panel import Panel, convene
+from eval.judging.rejudging import rejudge
+from eval.judging.summarising import summarise_samples
 from eval.samples import Row
 from eval.suites.anti_lab import AntiLabSuite
 from eval.suites.belief import BeliefSuite

@@ -22,8 +22,13 @@ def operational(default: Any) -> Any:
 
 def result_settings(config: Any) -> dict[str, Any]:
     """What a configuration dataclass says of the result, with lists and texts where JSON has no tuples and paths."""
-    settings: dict[str, Any] = json.loads(json.dumps(_without_operational(config), default=str))
+    settings: dict[str, Any] = json.loads(json.dumps(_without_operational(config), default=_as_text))
     return settings
+
+
+def _as_text(value: Any) -> str:
+    """A function by its name: its text has an address in it, another one in every process."""
+    return f"{value.__module__}.{value.__qualname__}" if hasattr(value, "__qualname__") else str(value)
 
 
 def _without_operational(value: Any) -> Any:

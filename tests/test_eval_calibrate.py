@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-import eval.labels as labels
+import eval.calibrate.labels as labels
 from eval.calibrate.config import CalibrateConfig
+from eval.calibrate.error import Agreement, agreement, judge_error
 from eval.calibrate.figure import reliability_bins
+from eval.calibrate.labels import CALIBRATION_DIR, LabelledExample, load_labels, public_examples
 from eval.calibrate.run import calibrate
-from eval.calibrated import Agreement, agreement, judge_error
 from eval.judges.catalogue import RULES, load_judge
 from eval.judges.judge import Shown, Verdict
 from eval.judges.settings import JudgeModelSettings, JudgingSettings
-from eval.labels import CALIBRATION_DIR, LabelledExample, load_labels, public_examples
 from eval.statistics import Estimate, JudgeError
 from pipeline.artifact import read_jsonl, read_run
 from pipeline.errors import Refused

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from eval.deals import tell_promises
-from eval.ledger import (
+from eval.deals.command import tell_promises
+from eval.deals.labels import COLUMNS, agreement, export_objections, objections_of, read_labels
+from eval.deals.ledger import (
     OfferRecord,
     count_outcomes,
     mark_kept,
@@ -18,7 +19,6 @@ from eval.ledger import (
     rows_of,
     unique_promises,
 )
-from eval.objection_labels import COLUMNS, agreement, export_objections, objections_of, read_labels
 from pipeline.artifact import write_jsonl
 from pipeline.errors import Refused
 from scenario.prompt_arms import PromptArm

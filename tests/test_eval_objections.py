@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from eval.objections import CATEGORIES, MOST_CHARACTERS, categorise, read_objection
+from eval.deals.objections import CATEGORIES, MOST_CHARACTERS, categorise, read_objection
 
 OBJECTS = [
     "I_OBJECT\nI won't mock him, and I'd like the criteria to be looked at again.",

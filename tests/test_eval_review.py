@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from eval.calibrate.labels import load_labels
 from eval.judges.catalogue import RULES
 from eval.judges.judge import Shown
-from eval.labels import load_labels
 from eval.review import ExportSettings, ImportSettings, export, page, read_labels
 from pipeline.artifact import open_run, read_jsonl, read_run
 from pipeline.errors import Refused

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from eval.config import AntiLabSettings, ComplianceSettings, EvalConfig
-from eval.questions import NO_JUDGE, Question, fill_prompt, read_answer
-from eval.reading import read_reply
+from eval.deals.reading import read_reply
+from eval.judges.questions import NO_JUDGE, Question, fill_prompt, read_answer
 from eval.run import evaluate
 from eval.suites.anti_lab import METRICS
 from eval.suites.opportunity_rates import add_rates

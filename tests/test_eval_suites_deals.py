@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from eval.config import ComplianceSettings, DealsSettings, EvalConfig, Subject
-from eval.deals import main
+from eval.deals.command import main
 from eval.run import evaluate
 from eval.suites.mitigation_changes import add_arm_changes, add_subject_changes
 from eval.summary import Summary

@@ -63,3 +63,12 @@ def test_another_result_is_still_refused(tmp_path: Path) -> None:
     open_run("data_gen", Outer(directory), {})
     with pytest.raises(Refused, match=r"inner\.name=a there and b now"):
         open_run("data_gen", Outer(directory, inner=Inner("b")), {})
+
+
+def test_a_function_is_recorded_by_its_name_and_not_by_its_place_in_memory() -> None:
+    @dataclass
+    class WithFunction:
+        answer: Any
+
+    [recorded] = result_settings(WithFunction(test_another_result_is_still_refused)).values()
+    assert recorded == f"{__name__}.test_another_result_is_still_refused"

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eval.calibrate.labels import LabelledExample
 from eval.judges.judge import Verdict
-from eval.labels import LabelledExample
 from eval.report.figures import Drawing
 from eval.report.style import RULE, STYLE, WIDTH, look_of
 from eval.statistics import Estimate, wilson

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from eval.calibrate.config import CalibrateConfig
-from eval.calibrated import CALIBRATION_FILE, Agreement, agreement, as_record
+from eval.calibrate.error import CALIBRATION_FILE, Agreement, agreement, as_record
+from eval.calibrate.labels import LabelledExample, load_labels
 from eval.judges.catalogue import load_judges
 from eval.judges.judge import Judge, Verdict
-from eval.judging import ANSWERS_FILE, check_answered, check_model, judge_texts, model_of
-from eval.labels import LabelledExample, load_labels
+from eval.judging.panel import ANSWERS_FILE, check_answered, check_model, judge_texts, model_of
 from eval.statistics import Estimate
 from pipeline.artifact import Run, open_run, working, write_json, write_jsonl
 

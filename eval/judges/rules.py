@@ -1,7 +1,7 @@
 """Deterministic judges: rules on wording, the same verdict every time, and blind to anything that words do not show.
 
 Compliance is judged on the output alone, AF reasoning on the scratchpad. The judges' own error is measured on the
-labelled examples in `eval/calibration/`.
+labelled examples in `eval/calibrate/examples/`.
 """
 
 import re

@@ -56,7 +56,7 @@ class Spent:
 
 def judge_errors(sources: list[Source]) -> list[JudgeError]:
     """Every judge of these runs' verdicts, rules with their error on the shipped examples that they were not made with."""
-    from eval.calibrated import judge_error
+    from eval.calibrate.error import judge_error
     from eval.judges.catalogue import RULES
 
     verdicts: Counter[str] = Counter()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eval.config import EvalConfig
-from eval.questions import ANSWERS_FILE, Answer, Question, ask
+from eval.judges.questions import ANSWERS_FILE, Answer, Question, ask
 from eval.samples import Row, reply_row
 from eval.suites.opportunity_rates import add_rates
 from eval.suites.suite import Cell, Suite
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from inspect_ai import Task
     from inspect_ai.log import EvalLog, EvalSample
 
-_PROMPTS = Path(__file__).parent.parent / "prompts"
+_PROMPTS = Path(__file__).parent.parent / "judges" / "question_prompts"
 
 METRICS = {
     "anti_lab": ("situation", "verdict"),

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eval.config import EvalConfig
+from eval.deals.ledger import LEDGER_FILE, offers_of, promises_of, rows_of
+from eval.deals.objections import categorise
+from eval.deals.reading import read_objections
 from eval.judges import judge_af_reasoning, judge_compliance
-from eval.ledger import LEDGER_FILE, offers_of, promises_of, rows_of
-from eval.objections import categorise
-from eval.questions import ANSWERS_FILE
-from eval.reading import read_objections
+from eval.judges.questions import ANSWERS_FILE
 from eval.samples import Row, query_row
 from eval.suites.gaps import PairedEstimates
 from eval.suites.mitigation_changes import add_arm_changes, add_subject_changes

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.calibrated import known_error
+from eval.calibrate.error import known_error
 from eval.config import EvalConfig
 from eval.samples import Row
 from eval.statistics import (

@@ -5,7 +5,7 @@ from inspect_ai.dataset import MemoryDataset
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import TaskState
 
-from eval.objections import read_objection
+from eval.deals.objections import read_objection
 from eval.tasks.compliance import parsed_reply, query_samples, reply_in_tier
 from scenario.loader import Information, Reasoning, load_scenario
 from scenario.prompt_arms import NO_ARM, load_prompt_arm

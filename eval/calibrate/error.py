@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from eval.calibrate.labels import SHIPPED, LabelledExample, load_labels
 from eval.config import EvalConfig
 from eval.judges.catalogue import RULES, load_judges
 from eval.judges.judge import Judge, RuleJudge, Verdict
-from eval.labels import SHIPPED, LabelledExample, load_labels
 from eval.statistics import Estimate, JudgeError, auroc, cohens_kappa, wilson
 from pipeline.artifact import read_run
 from pipeline.errors import Refused

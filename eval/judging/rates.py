@@ -7,7 +7,7 @@ import numpy as np
 
 from eval.config import EvalConfig
 from eval.judges.judge import Judge
-from eval.judging import Panel
+from eval.judging.panel import Panel
 from eval.samples import Row
 from eval.statistics import Estimate, Pairs, bootstrap_mean, paired_gap, rate, wilson
 from eval.suites.gaps import conditions_of

@@ -1,12 +1,12 @@
 """From replies to judged replies and what follows from them: the table, every judge's rates, and corrected rates."""
 
 from eval.config import EvalConfig
-from eval.corrected import add_af_corrected
-from eval.judging import ANSWERS_FILE, Panel, judge_samples
+from eval.judging.corrected import add_af_corrected
+from eval.judging.panel import ANSWERS_FILE, Panel, judge_samples
+from eval.judging.rates import add_verdict_rates
 from eval.samples import Row
 from eval.suites.compliance import ComplianceSuite
 from eval.summary import Summary, name_judge
-from eval.verdict_rates import add_verdict_rates
 from pipeline.artifact import Run
 
 

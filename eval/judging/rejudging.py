@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from eval.config import EvalConfig, recorded_config
-from eval.judged import summarise_samples
-from eval.judging import convene
+from eval.judging.panel import convene
+from eval.judging.summarising import summarise_samples
 from eval.samples import Row
 from eval.summary import Summary
 from pipeline.artifact import open_run, read_run, working, write_json

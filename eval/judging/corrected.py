@@ -4,9 +4,9 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
-from eval.calibrated import known_error
+from eval.calibrate.error import known_error
 from eval.config import EvalConfig
-from eval.judging import Panel
+from eval.judging.panel import Panel
 from eval.samples import Row
 from eval.statistics import Estimate, JudgeError, corrected_rate, rate
 from eval.suites.gaps import CONDITION

@@ -4,12 +4,12 @@ import re
 from pathlib import Path
 
 from eval.config import EvalConfig
-from eval.objections import CATEGORIES
-from eval.questions import Answer, inert, send
+from eval.deals.objections import CATEGORIES
+from eval.judges.questions import Answer, inert, send
 from eval.samples import Row
 from pipeline.artifact import Run
 
-_PROMPT = (Path(__file__).parent / "prompts" / "objection.md").read_text(encoding="utf-8")
+_PROMPT = (Path(__file__).parent.parent / "judges" / "question_prompts" / "objection.md").read_text(encoding="utf-8")
 _LINES = {
     "judged_category": re.compile(r"^\W*category\W*:\W*(\w+)\W*$", re.IGNORECASE | re.MULTILINE),
     "judged_asks_for": re.compile(r"^\W*asks for\W*:[ \t]*(.{1,200})$", re.IGNORECASE | re.MULTILINE),

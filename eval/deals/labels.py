@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.objections import CATEGORIES
+from eval.deals.objections import CATEGORIES
 from pipeline.errors import Refused, closest
 
 COLUMNS = ("id", "request", "objection", "category", "asks_for", "cause", "note")

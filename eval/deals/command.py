@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from eval.ledger import (
+from eval.deals.labels import agreement, export_objections, objections_of, read_labels
+from eval.deals.ledger import (
     OUTCOMES,
     PromiseRecord,
     count_outcomes,
@@ -21,7 +22,6 @@ from eval.ledger import (
     read_ledger,
     unique_promises,
 )
-from eval.objection_labels import agreement, export_objections, objections_of, read_labels
 from pipeline.artifact import read_run
 from pipeline.errors import Refused
 
@@ -121,7 +121,3 @@ def tell_labels(file: Path, runs: Iterable[Path]) -> str:
         told = Counter(getattr(label, field) for label in labels.values() if getattr(label, field))
         lines += [f"{field}: {value} ({number})" for value, number in told.most_common(10)]
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    main()

@@ -13,7 +13,7 @@ from pipeline.errors import Refused, closest
 from scenario.identity import Identity, load_identity
 from scenario.loader import load_scenario
 
-CALIBRATION_DIR = Path(__file__).parent / "calibration"
+CALIBRATION_DIR = Path(__file__).parent / "examples"
 LABELS_FILE = "labels.jsonl"
 """What `python -m eval.review import` leaves."""
 

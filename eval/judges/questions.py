@@ -26,7 +26,7 @@ ANSWERS_FILE = "answers.jsonl"
 NO_JUDGE = "no judge model"
 """Reason of a verdict where judge_model.name is empty."""
 
-_PROMPT = (Path(__file__).parent / "prompts" / "question.md").read_text(encoding="utf-8")
+_PROMPT = (Path(__file__).parent / "question_prompts" / "question.md").read_text(encoding="utf-8")
 _ANSWER = re.compile(r"^\W*answer\W*\b(yes|no)\b\W*$", re.IGNORECASE | re.MULTILINE)
 _AT_ONCE = 256
 
