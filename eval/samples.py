@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from eval.parsing import contradicts
+from scenario.parsing import contradicts
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
