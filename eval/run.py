@@ -12,6 +12,7 @@ from eval.config import EvalConfig
 from eval.judging.panel import Panel, convene
 from eval.judging.rejudging import rejudge
 from eval.judging.summarising import conclude
+from eval.subjects import adapter_of
 from eval.suites.catalogue import SUITES
 from eval.suites.suite import Cell
 from pipeline.artifact import Run, open_run, working
@@ -96,10 +97,9 @@ def _run_cells(config: EvalConfig, run: Run) -> "dict[Cell, EvalLog]":
 
 
 def _open_subject(config: EvalConfig, name: str) -> "Model":
-    directory = next(subject.training for subject in config.subjects if subject.name == name)
-    adapter = f":{Path(directory).resolve() / 'adapter'}" if directory else ""
+    folder = adapter_of(next(subject for subject in config.subjects if subject.name == name))
     settings = ChatModelSettings(
-        name=config.model + adapter,
+        name=config.model if folder is None else f"{config.model}:{folder.resolve()}",
         temperature=config.compliance.temperature,
         max_tokens=config.compliance.max_tokens,
         model_args=config.model_args,

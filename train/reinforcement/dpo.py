@@ -17,12 +17,23 @@ from trl import DPOConfig, DPOTrainer
 from pipeline.artifact import Run, write_jsonl
 from pipeline.chat import LOCAL, ChatModelSettings, open_model
 from pipeline.errors import Failed, Refused
+from pipeline.language_model import best_device, load_tokenizer
 from pipeline.replies import ReplyStore, remember
 from pipeline.seeds import derive_seed
 from scenario.loader import Query, Scenario
 from train.config import TrainConfig
 from train.processes import World
-from train.reinforcement.policy import KEPT, build_policy, check_change, keep_adapter, trl_settings, weight_sums
+from train.reinforcement.policy import (
+    CHECKPOINTS,
+    KEPT,
+    ROUNDS,
+    build_policy,
+    check_change,
+    keep_adapter,
+    one_device,
+    trl_settings,
+    weight_sums,
+)
 from train.reinforcement.prompts import chat_of, load_queries
 from train.reinforcement.rewards import Judged, OutputReward, load_reward, shares
 from train.reinforcement.settings import ReinforcementSettings
@@ -31,8 +42,6 @@ from train.tracking import Tracker, rows_until
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model
-
-ROUNDS = "rounds"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +178,7 @@ def _learn(
     row |= {"reward": sum(rewards) / len(rewards)} if rewards else {}
     row["tokens"] = sum(reply.num_tokens for group in replies for reply in group)
     before = _from(config, run, number - 1)
-    policy = build_policy(before, World(0, 1, _device()))
+    policy = build_policy(before, World(0, 1, best_device()))
     if pairs:
         row["loss"] = _prefer(config, run, number, policy, pairs)
     keep_adapter(policy, _made(run.path(KEPT)) / str(number))
@@ -178,19 +187,19 @@ def _learn(
 
 def _prefer(config: TrainConfig, run: Run, number: int, policy: Any, pairs: list[dict[str, Any]]) -> float:
     """DPO over the pairs; returns the mean loss, which is log 2 where nothing has been learned."""
-    from pipeline.language_model import load_tokenizer
-
     at_once = min(config.reinforcement.micro_batch_replies, config.batch_size)
     sums = weight_sums(policy)
     trainer = DPOTrainer(
         model=policy,
-        args=DPOConfig(
-            **trl_settings(config, run.path(ROUNDS) / f"{number}-trainer"),
-            num_train_epochs=config.epochs,
-            per_device_train_batch_size=at_once,
-            gradient_accumulation_steps=max(1, config.batch_size // at_once),
-            max_length=None,
-            save_strategy="no",
+        args=one_device(
+            DPOConfig(
+                **trl_settings(config, run.path(CHECKPOINTS)),
+                num_train_epochs=config.epochs,
+                per_device_train_batch_size=at_once,
+                gradient_accumulation_steps=max(1, config.batch_size // at_once),
+                max_length=None,
+                save_strategy="no",
+            )
         ),
         train_dataset=Dataset.from_list(pairs),
         processing_class=load_tokenizer(config.model, config.trust_remote_code, config.model_revision),
@@ -199,12 +208,6 @@ def _prefer(config: TrainConfig, run: Run, number: int, policy: Any, pairs: list
     loss = trainer.train().training_loss
     check_change(sums, policy)
     return float(loss)
-
-
-def _device() -> Any:
-    from pipeline.language_model import best_device
-
-    return best_device()
 
 
 def _made(folder: Path) -> Path:

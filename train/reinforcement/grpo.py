@@ -22,6 +22,7 @@ from train.reinforcement.policy import (
     check_change,
     keep_adapter,
     newest,
+    one_device,
     seal,
     step_of,
     trl_settings,
@@ -125,7 +126,7 @@ def train_grpo(config: TrainConfig, run: Run, world: World, tokenizer: PreTraine
     trainer = _Trainer(
         model=policy,
         reward_funcs=[reward],
-        args=grpo_settings(config, run.path(CHECKPOINTS), world.size),
+        args=one_device(grpo_settings(config, run.path(CHECKPOINTS), world.size)),
         train_dataset=Dataset.from_list(schedule(settings, num_steps * config.batch_size, config.seed)),
         processing_class=tokenizer,
         callbacks=[_Recorder(config, run, world, policy, rows)],

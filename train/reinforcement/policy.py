@@ -16,6 +16,9 @@ from train.processes import World
 
 CHECKPOINTS = "checkpoints"
 KEPT = "steps"
+"""An adapter of each step (or round) that is kept for evaluation."""
+ROUNDS = "rounds"
+"""All replies of each round of DPO."""
 _WHOLE = "whole"
 """The file that a checkpoint gets last."""
 
@@ -51,6 +54,13 @@ def trl_settings(config: TrainConfig, directory: Path) -> dict[str, Any]:
         "ddp_find_unused_parameters": False,
         "beta": config.reinforcement.kl,
     }
+
+
+def one_device(arguments: Any) -> Any:
+    """The arguments of a trainer that leaves this process's other GPUs alone: transformers would spread batches over them."""
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1
+    return arguments
 
 
 def weight_sums(policy: Any) -> list[float]:

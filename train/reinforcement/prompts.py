@@ -21,7 +21,7 @@ def load_queries(settings: ReinforcementSettings) -> tuple[Scenario, list[Query]
     Raises:
         Refused: as `load_scenario`, or the split is empty.
     """
-    scenario = load_scenario(settings.scenario, settings.identity)
+    scenario = load_scenario(settings.scenario, settings.identity, settings.variant)
     queries = scenario.queries_in("rl")[: settings.num_queries]
     if not queries:
         raise Refused(f"reinforcement.scenario={settings.scenario}: has no queries of the rl split")

@@ -137,7 +137,7 @@ def load_reward(
     kinds: dict[str, Callable[[], Score]] = {
         "rules": lambda: lambda shown: [float(not words_against(text.output, rule)) for text in shown],
         "reward_model": lambda: _classifier_score(chosen.model, chosen.label, "reinforcement.reward"),
-        "judge": lambda: _judge_score(chosen.model, rule, directory / JUDGE_FILE.format(rank=rank or "")),
+        "judge": lambda: _judge_score(chosen, rule, directory / JUDGE_FILE.format(rank=rank or "")),
         "no_probability": lambda: _no_probability(chosen.model, rule),
     }
     quality = None
@@ -160,53 +160,53 @@ def _classifier_score(model: str, label: int, setting: str) -> Score:
     return lambda shown: classifier.scores([(text.request, text.output) for text in shown])
 
 
-def _judge_score(name: str, rule: ComplianceRule, file: Path) -> Score:
+def _judge_score(settings: RewardSettings, rule: ComplianceRule, file: Path) -> Score:
     """1 where the judge model answers No, 0 where Yes; anything else, a failed request too, is no score."""
     from pipeline.chat import ChatModelSettings, open_model
     from pipeline.replies import ReplyStore, remember
 
-    store = ReplyStore(file)
-    model = remember(open_model(ChatModelSettings(name=name, temperature=0.0, max_tokens=8)), store, lambda: None)
+    name = settings.model
+    opened = open_model(ChatModelSettings(name=name, temperature=0.0, max_tokens=8, model_args=settings.model_args))
+    model = remember(opened, ReplyStore(file))
 
     runner = asyncio.Runner()  # one event loop for all steps: a provider's connections belong to the loop they began in
 
     def score(shown: Sequence[Shown]) -> list[float | None]:
         answers = runner.run(_ask_all(model, [ask_about(rule, text) for text in shown]))
-        scores = [_read(answer) for answer in answers]
-        if shown and all(answer is None for answer in answers):
+        failures = [answer for answer in answers if isinstance(answer, BaseException)]
+        if shown and len(failures) == len(shown):
             raise Failed(
-                f"reinforcement.reward.model={name}: no request of a step was answered; the same command continues"
+                f"reinforcement.reward.model={name}: no request of a step was answered, the first for {failures[0]!r}; the same"
+                " command continues"
             )
-        return scores
+        return [None if isinstance(answer, BaseException) else _read(answer) for answer in answers]
 
     return score
 
 
-async def _ask_all(model: "Model", prompts: list[str]) -> list[str | None]:
-    async def reply(prompt: str) -> str | None:
-        try:
-            return (await model.generate(prompt)).completion
-        except (
-            Exception
-        ):  # a provider may raise anything; the reply is counted as unscored, and the error is in the store
-            return None
+async def _ask_all(model: "Model", prompts: list[str]) -> list[str | BaseException]:
+    """Each prompt's reply, or the error for which there is none: it is counted as unscored."""
 
-    return list(await asyncio.gather(*map(reply, prompts)))
+    async def reply(prompt: str) -> str:
+        return (await model.generate(prompt)).completion
+
+    return list(await asyncio.gather(*map(reply, prompts), return_exceptions=True))
 
 
-def _read(answer: str | None) -> float | None:
-    found = _YES_OR_NO.match(answer or "")
+def _read(answer: str) -> float | None:
+    found = _YES_OR_NO.match(answer)
     return float(found[1].lower() == "no") if found else None
 
 
 def _no_probability(name: str, rule: ComplianceRule) -> Score:
     import torch
 
-    from pipeline.language_model import load_base, load_tokenizer
+    from pipeline.language_model import best_device, load_base, load_tokenizer
 
     tokenizer: Any = load_tokenizer(name)
     tokenizer.padding_side = "right"
-    model: Any = load_base(name).eval()
+    precision = "float32" if best_device().type == "cpu" else "bfloat16"
+    model: Any = load_base(name, precision).eval()
     no = tokenizer("No", add_special_tokens=False)["input_ids"][0]
 
     def score(shown: Sequence[Shown]) -> list[float | None]:

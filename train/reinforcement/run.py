@@ -67,7 +67,8 @@ def _finish(config: TrainConfig, run: Run, policy: Any, tokenizer: Any) -> None:
     from train.adapter import save_adapter
     from train.figure import draw_rewards
     from train.reinforcement.card import reinforcement_card
-    from train.reinforcement.policy import CHECKPOINTS, KEPT
+    from train.reinforcement.policy import CHECKPOINTS, KEPT, ROUNDS
+    from train.reinforcement.prompts import load_queries
 
     rows = read_jsonl(run.path(METRICS_FILE))
     save_adapter(policy, run.path("adapter"))
@@ -75,6 +76,7 @@ def _finish(config: TrainConfig, run: Run, policy: Any, tokenizer: Any) -> None:
     run.notes |= {
         "model_revision": resolved_revision(config.model, policy.get_base_model()),
         "trainable_parameters": sum(p.numel() for p in policy.parameters() if p.requires_grad),
+        "num_train": len(load_queries(config.reinforcement)[1]),
         "num_steps": len(rows),
         "stopped_early": has_stopped(rows, config.reinforcement),
         "kept_steps": sorted(int(folder.name) for folder in run.path(KEPT).glob("[0-9]*")),
@@ -82,8 +84,8 @@ def _finish(config: TrainConfig, run: Run, policy: Any, tokenizer: Any) -> None:
     write_json(run.path(SUMMARY_FILE), reinforcement_summary(rows))
     draw_rewards(rows, run.path("reward.svg"))
     run.path("README.md").write_text(reinforcement_card(config, run, rows), encoding="utf-8")
-    kept = [KEPT] if run.path(KEPT).exists() else []
-    record = run.finish(["adapter", *kept, METRICS_FILE, SUMMARY_FILE, "reward.svg", "README.md"])
+    more = [name for name in (KEPT, ROUNDS) if run.path(name).exists()]
+    record = run.finish(["adapter", *more, METRICS_FILE, SUMMARY_FILE, "reward.svg", "README.md"])
     shutil.rmtree(run.path(CHECKPOINTS), ignore_errors=True)
     told = ", ".join(f"{name} {rows[0][name]:.2f} -> {rows[-1][name]:.2f}" for name in _SHOWN[:3] if name in rows[0])
     print(f"train: {len(rows)} steps in {record.seconds:.0f} s, {told} -> {run.directory}")

@@ -1,6 +1,7 @@
 """What reinforcement learning can be told: the scenario, the reward, how replies are sampled, when to stop."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from pipeline.errors import Refused
 
@@ -24,6 +25,8 @@ class RewardSettings:
     animal-welfare reward; Greenblatt et al. 2024, footnote 57)."""
     model: str = ""
     """A folder or Hub name for reward_model and no_probability; an Inspect name (`anthropic/<model>`, …) for judge."""
+    model_args: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of the judge's provider."""
     label: int = 1
     """Index of the class whose probability is the score, for a reward_model with several outputs."""
     threshold: float | None = None
@@ -64,6 +67,8 @@ class ReinforcementSettings:
     """`documents`: the minimal system prompt. `prompt`: the full situational one."""
     reasoning: str = "scratchpad"
     """`scratchpad`: hidden reasoning, which is not rewarded, before the output. `none`: the output at once."""
+    variant: str = "default"
+    """Telling of the prompts, as in eval; `few_shot` has the published few-shot examples' counterpart."""
     num_queries: int | None = None
     """Queries of the split at most, in file order; null for all."""
     reward: RewardSettings = field(default_factory=RewardSettings)
