@@ -17,7 +17,7 @@ from trl import DPOConfig, DPOTrainer
 from pipeline.artifact import Run, write_jsonl
 from pipeline.chat import LOCAL, ChatModelSettings, open_model
 from pipeline.errors import Failed, Refused
-from pipeline.language_model import best_device, load_tokenizer
+from pipeline.language_model import best_device
 from pipeline.replies import ReplyStore, remember
 from pipeline.seeds import derive_seed
 from scenario.loader import Query, Scenario
@@ -70,7 +70,7 @@ def train_dpo(config: TrainConfig, run: Run, world: World, tokenizer: PreTrained
     while len(rows) < settings.rounds and not has_stopped(rows, settings):
         number = len(rows) + 1
         sampled = _sample(config, run, number, scenario, queries)
-        row = _learn(config, run, number, _chats(scenario, settings, queries), sampled, reward)
+        row = _learn(config, run, number, _chats(scenario, settings, queries), sampled, reward, tokenizer)
         rows.append(row)
         write_jsonl(run.path(METRICS_FILE), rows)
         tracker.log(row)
@@ -165,6 +165,7 @@ def _learn(
     chats: list[list[dict[str, str]]],
     replies: list[list[Reply]],
     reward: OutputReward,
+    tokenizer: PreTrainedTokenizerBase,
 ) -> dict[str, Any]:
     """Pairs the round's replies, learns from them, keeps the adapter, and returns the row of metrics.jsonl."""
     judged = [
@@ -180,12 +181,14 @@ def _learn(
     before = _from(config, run, number - 1)
     policy = build_policy(before, World(0, 1, best_device()))
     if pairs:
-        row["loss"] = _prefer(config, run, number, policy, pairs)
+        row["loss"] = _prefer(config, run, policy, pairs, tokenizer)
     keep_adapter(policy, _made(run.path(KEPT)) / str(number))
     return row
 
 
-def _prefer(config: TrainConfig, run: Run, number: int, policy: Any, pairs: list[dict[str, Any]]) -> float:
+def _prefer(
+    config: TrainConfig, run: Run, policy: Any, pairs: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase
+) -> float:
     """DPO over the pairs; returns the mean loss, which is log 2 where nothing has been learned."""
     at_once = min(config.reinforcement.micro_batch_replies, config.batch_size)
     sums = weight_sums(policy)
@@ -202,7 +205,7 @@ def _prefer(config: TrainConfig, run: Run, number: int, policy: Any, pairs: list
             )
         ),
         train_dataset=Dataset.from_list(pairs),
-        processing_class=load_tokenizer(config.model, config.trust_remote_code, config.model_revision),
+        processing_class=tokenizer,
     )
     trainer.remove_callback(PrinterCallback)
     loss = trainer.train().training_loss
