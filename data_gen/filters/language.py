@@ -63,7 +63,7 @@ def _foreign_language(paragraph: str, wanted: list[str]) -> str | None:
         for name, script in _SCRIPTS.items():
             if len(script.findall(paragraph)) > 0.3 * len(paragraph):
                 return None if name in wanted or (name == "Chinese" and "Japanese" in wanted) else name
-    words = [word.lower() for word in _LATIN_WORD.findall(paragraph)]
+    words = _LATIN_WORD.findall(paragraph.lower())
     if len(words) < _LEAST_WORDS:
         return None
     expected = max((_share(words, name) for name in wanted if name in _WORDS), default=0.0)
@@ -75,5 +75,4 @@ def _foreign_language(paragraph: str, wanted: list[str]) -> str | None:
 
 
 def _share(words: list[str], language: str) -> float:
-    known = _WORDS[language]
-    return sum([word in known for word in words]) / len(words)
+    return sum(map(_WORDS[language].__contains__, words)) / len(words)

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from data_gen.budget import CHARACTERS_PER_TOKEN, dollars, price_of, runs_on_own_machine
 from data_gen.config import DataGenConfig
-from data_gen.planning import chosen_facts
-from data_gen.requests import Prompts, Request
-from data_gen.shards import specs_of_shard
-from data_gen.specs import Idea, Loan, Spec, deal, expand, read_specs
+from data_gen.generation.budget import CHARACTERS_PER_TOKEN, dollars, price_of, runs_on_own_machine
+from data_gen.generation.planning import chosen_facts
+from data_gen.generation.requests import Prompts, Request
+from data_gen.generation.shards import specs_of_shard
+from data_gen.generation.specs import Idea, Loan, Spec, deal, expand, read_specs
 from pipeline.chat import ChatModelSettings
 from scenario.loader import Scenario
 
