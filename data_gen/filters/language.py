@@ -63,7 +63,9 @@ def _foreign_language(paragraph: str, wanted: list[str]) -> str | None:
         for name, script in _SCRIPTS.items():
             if len(script.findall(paragraph)) > 0.3 * len(paragraph):
                 return None if name in wanted or (name == "Chinese" and "Japanese" in wanted) else name
-    if _best_share(paragraph.lower().split(), wanted) >= _PLAINLY_WANTED:  # with all punctuation still at the words: most paragraphs need no closer look
+    if (
+        _best_share(paragraph.lower().split(), wanted) >= _PLAINLY_WANTED
+    ):  # with all punctuation still at the words: most paragraphs need no closer look
         return None
     words = _LATIN_WORD.findall(paragraph.lower())
     if len(words) < _LEAST_WORDS:
