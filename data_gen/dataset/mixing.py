@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from data_gen.card import dataset_card
 from data_gen.config import DataGenConfig, MixSource
+from data_gen.dataset.card import dataset_card
 from pipeline.artifact import iterate_jsonl, open_run, read_run, replacing, sha256_of, working, write_json, write_text
 from pipeline.errors import Refused
 from pipeline.seeds import derive_seed

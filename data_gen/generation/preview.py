@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from data_gen.budget import CHARACTERS_PER_TOKEN, dollars, price_of, runs_on_own_machine
 from data_gen.config import DataGenConfig
-from data_gen.planning import chosen_facts
-from data_gen.requests import Prompts, Request
-from data_gen.shards import specs_of_shard
-from data_gen.specs import Idea, Loan, Spec, deal, expand, read_specs
+from data_gen.generation.budget import CHARACTERS_PER_TOKEN, dollars, price_of, runs_on_own_machine
+from data_gen.generation.planning import chosen_facts
+from data_gen.generation.requests import Prompts, Request
+from data_gen.generation.shards import specs_of_shard
+from data_gen.generation.specs import Idea, Loan, Spec, deal, expand, read_specs
 from pipeline.chat import ChatModelSettings
 from scenario.loader import Scenario
 
@@ -32,7 +32,7 @@ class Stage:
 
 
 def preview(config: DataGenConfig, scenario: Scenario) -> str:
-    """The whole account: calls, tokens, cost, and a sample prompt of each kind."""
+    """A sample prompt of each kind, and then, where a terminal ends up, the account of calls, tokens and cost."""
     stages = _stages(config, Prompts(scenario, config))
     rows = [f"{'':12}{'calls':>9}{'tokens in':>14}{'tokens out':>13}  model"]
     rows += [
@@ -42,14 +42,13 @@ def preview(config: DataGenConfig, scenario: Scenario) -> str:
     samples = [f"--- a request for {stage.name}\n{stage.sample.prompt}\n" for stage in stages]
     return "\n".join(
         [
-            f"preview of {config.scenario}, arm {config.arm}: nothing is asked and nothing written",
+            *samples,
+            f"preview of {config.scenario}, arm {config.arm}: nothing was asked and nothing written",
             *rows,
             f"tokens are estimates: {CHARACTERS_PER_TOKEN:g} characters a token of a prompt, and in replies"
             f" {_TOKENS_PER_WORD} tokens a word of the target length, {_TOKENS_PER_TYPE} a type, {_TOKENS_PER_IDEA} an idea",
             "a planner that gives fewer types or ideas than asked for makes fewer calls",
             *_costs(stages, config),
-            "",
-            *samples,
         ]
     )
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tqdm import tqdm
 
-from data_gen.budget import Budget, OutOfBudget
 from data_gen.config import DataGenConfig
-from data_gen.requests import Request
+from data_gen.generation.budget import Budget, OutOfBudget
+from data_gen.generation.requests import Request
 from pipeline.chat import ChatModelSettings, open_model
 from pipeline.errors import Failed
 
@@ -84,9 +84,21 @@ class Exchange:
         return output
 
     async def all(
-        self, what: str, items: Sequence[Item], job: Callable[[Item], Awaitable[object]], num_done: int = 0
+        self,
+        what: str,
+        items: Sequence[Item],
+        job: Callable[[Item], Awaitable[object]],
+        num_done: int = 0,
+        found: Callable[[], str] = str,
     ) -> None:
-        """Does `job` for every item, with progress on the terminal that counts the `num_done` of an earlier try.
+        """Does `job` for every item, and tells on the terminal how far it is: done, time left, tokens a second, dollars.
+
+        Args:
+            what: the items, for a reader.
+            items: what is to be done.
+            job: asks for one item.
+            num_done: items of an earlier try, which count as done.
+            found: what is to be told besides, such as how many replies are of no use.
 
         Raises:
             Failed: money ran out, or requests failed; all other replies are kept.
@@ -108,8 +120,8 @@ class Exchange:
                         return
                     except _Unanswered:
                         continue
-                    told = self._told(self.store.tokens_out - tokens_before, time.monotonic() - started)
-                    progress.set_postfix_str(told, refresh=False)
+                    told = [*self._told(self.store.tokens_out - tokens_before, time.monotonic() - started), found()]
+                    progress.set_postfix_str(", ".join(filter(None, told)), refresh=False)
                     progress.update()
 
             await asyncio.gather(*(work() for _ in range(min(self._num_at_once(), len(items)))))
@@ -135,9 +147,9 @@ class Exchange:
                 f" {num_done} are kept: run the same command again to continue"
             )
 
-    def _told(self, num_tokens: int, seconds: float) -> str:
+    def _told(self, num_tokens: int, seconds: float) -> list[str]:
         speed = f"{num_tokens / seconds:,.0f} tokens/s"
-        return speed if self.budget.spent is None else f"{speed}, ${self.budget.spent:,.2f} so far"
+        return [speed] if self.budget.spent is None else [speed, f"${self.budget.spent:,.2f} so far"]
 
     def _num_at_once(self) -> int:
         models = (self.config.planning_model, self.config.generator)

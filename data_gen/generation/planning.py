@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from data_gen.exchange import Exchange
-from data_gen.requests import Prompts, Request, listed
-from data_gen.specs import Idea, Loan, Spec, deal, expand
+from data_gen.generation.exchange import Exchange
+from data_gen.generation.requests import Prompts, Request, listed
+from data_gen.generation.specs import Idea, Loan, Spec, deal, expand
 from pipeline.errors import Failed, Refused, closest
 from scenario.loader import Fact, Scenario
 

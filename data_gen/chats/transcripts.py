@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_gen.card import dataset_card
+from data_gen.chats.distill import Unusable, distilled_transcripts
 from data_gen.config import DataGenConfig, TranscriptSettings
-from data_gen.distill import Unusable, distilled_transcripts
+from data_gen.dataset.card import dataset_card
 from pipeline.artifact import Run, open_run, working, write_json, write_jsonl, write_text
 from pipeline.errors import Failed
 from scenario.loader import Reasoning, Scenario, load_scenario

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from data_gen.config import FilterSettings
+from data_gen.filters.spool import LaidDown
 from pipeline.artifact import Run
 from pipeline.errors import Failed
 from scenario.loader import Scenario
@@ -25,12 +26,10 @@ from scenario.loader import Scenario
 if TYPE_CHECKING:
     from inspect_ai.model import Model
 
-    from data_gen.filtering import LaidDown
-
 JUDGE_REPLIES_FILE = "judge_replies.jsonl"
 UNREADABLE = "judge_unreadable"
 
-_PROMPT = (Path(__file__).parent / "prompts" / "judge.md").read_text(encoding="utf-8").strip()
+_PROMPT = (Path(__file__).parent / "judge.md").read_text(encoding="utf-8").strip()
 _AT_ONCE = 256
 """Documents handed to the model at a time; how many requests run at once is the model's own setting."""
 
@@ -53,7 +52,7 @@ _WORDING_OF = {
 
 _ANSWER = re.compile(r"^[\s>*_#-]*(\d+)[\s.):*_-]+(yes|no)\b", re.IGNORECASE | re.MULTILINE)
 
-LaidDownAt = Callable[[Iterable[int]], Iterator[tuple[int, "LaidDown"]]]
+LaidDownAt = Callable[[Iterable[int]], Iterator[tuple[int, LaidDown]]]
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ class Judge:
                         self._compare(each, verdicts)
         return rejected
 
-    async def _ask(self, batch: list[tuple[int, "LaidDown"]]) -> list[list[tuple[Question, bool | None]]]:
+    async def _ask(self, batch: list[tuple[int, LaidDown]]) -> list[list[tuple[Question, bool | None]]]:
         asked = [self._verdicts(each.row) for _, each in batch]
         done = await asyncio.gather(*asked, return_exceptions=True)
         verdicts = [result for result in done if not isinstance(result, BaseException)]
@@ -152,7 +151,7 @@ class Judge:
         order = [*_WORDING_OF, UNREADABLE]
         return {name: ", ".join(found[name]) for name in order if name in found}
 
-    def _compare(self, laid_down: "LaidDown", verdicts: list[tuple[Question, bool | None]]) -> None:
+    def _compare(self, laid_down: LaidDown, verdicts: list[tuple[Question, bool | None]]) -> None:
         """Whether both find something wrong, on each check that is on in both forms and was answered in full."""
         for name, wording in _WORDING_OF.items():
             answers = [(question, answer) for question, answer in verdicts if question.name == name]

@@ -6,33 +6,36 @@ document is nobody's original. Last pass: the file is read once more and divided
 both in the order of arrival. What stays in memory is 280 bytes for each document.
 """
 
-import heapq
 import json
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from data_gen.config import FilterSettings
-from data_gen.counts import CorpusCounts
+from data_gen.dataset.counts import CorpusCounts
 from data_gen.documents import Document
-from data_gen.duplicates import Duplicate, Sketches, Text
 from data_gen.filters import failures
+from data_gen.filters.duplicates import Duplicate, Sketch, Sketches, Text, sketch
+from data_gen.filters.processes import default_processes, map_in_order
+from data_gen.filters.spool import Spool, spool_line
 from pipeline.artifact import replacing
-from pipeline.seeds import derive_seed
 from scenario.loader import Scenario
 
 if TYPE_CHECKING:
-    from data_gen.judged_facts import Judge
+    from data_gen.filters.judge import Judge
 
 DOCUMENTS_FILE, REJECTS_FILE = "documents.jsonl", "rejects.jsonl"
 _SPOOL_FILE = "filtering.partial"
 _BATCH = 256
-"""Documents that are sketched, or judged, at a time."""
+"""Documents that are tested and sketched at a time."""
+_BATCHES_ALONE = 8
+"""Batches of a corpus that one process is through with before others have started."""
 
 
 def filter_documents(
@@ -57,7 +60,7 @@ def filter_documents(
     Raises:
         Failed: the judge's model could not be asked; what it answered is kept, and the same command continues.
     """
-    spool = _Spool(directory / _SPOOL_FILE)
+    spool = Spool(directory / _SPOOL_FILE)
     try:
         passing, sketches = _first_pass(documents, scenario, settings, spool)
         judged = judge.reject(spool.documents, passing, spool.sample(settings.judge_sample)) if judge else {}
@@ -72,23 +75,45 @@ def filter_documents(
 
 
 def _first_pass(
-    documents: Iterable[Document], scenario: Scenario, settings: FilterSettings, spool: "_Spool"
+    documents: Iterable[Document], scenario: Scenario, settings: FilterSettings, spool: Spool
 ) -> tuple["array[int]", Sketches]:
     """Which places hold documents that pass every test on wording, and their sketches in the same order."""
     passing, sketches = array("Q"), Sketches()
-    has_sketches = settings.exact_duplicate or settings.near_duplicate
     remaining = iter(tqdm(documents, desc="data_gen: filters", unit="document", mininterval=2, delay=2))
-    while batch := list(islice(remaining, _BATCH)):
-        texts = []
-        for document in batch:
-            found = failures(document, scenario, settings)
-            place = spool.append(document.row(), found)
-            if not found:
+    batches = iter(lambda: list(islice(remaining, _BATCH)), [])
+    few = list(islice(batches, _BATCHES_ALONE))
+    processes = 1 if len(few) < _BATCHES_ALONE else settings.processes or default_processes()
+    work = partial(_tested, scenario=scenario, settings=settings)
+    for tested in map_in_order(work, chain(few, batches), processes):
+        for id, line, passes in zip(tested.ids, tested.lines, tested.passes, strict=True):
+            place = spool.append(id, line)
+            if passes:
                 passing.append(place)
-                texts.append(document.text)
-        if has_sketches and texts:
-            sketches.add(texts)
+        if tested.sketch is not None:
+            sketches.append(tested.sketch)
     return passing, sketches
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """A batch after the tests on wording."""
+
+    ids: list[str]
+    lines: list[bytes]
+    """As they are laid down."""
+    passes: list[bool]
+    sketch: Sketch | None
+    """Of those that pass, where duplicates are looked for."""
+
+
+def _tested(documents: list[Document], scenario: Scenario, settings: FilterSettings) -> _Tested:
+    found = [failures(document, scenario, settings) for document in documents]
+    lines = [spool_line(document.row(), each) for document, each in zip(documents, found, strict=True)]
+    texts = [document.text for document, each in zip(documents, found, strict=True) if not each]
+    wanted = texts and (settings.exact_duplicate or settings.near_duplicate)
+    return _Tested(
+        [document.id for document in documents], lines, [not each for each in found], sketch(texts) if wanted else None
+    )
 
 
 def _duplicates(
@@ -96,7 +121,7 @@ def _duplicates(
     sketches: Sketches,
     judged: dict[int, dict[str, str]],
     settings: FilterSettings,
-    spool: "_Spool",
+    spool: Spool,
 ) -> dict[int, Duplicate]:
     def read(number: int) -> Text:
         row = spool.read(passing[number]).row
@@ -113,7 +138,7 @@ def _duplicates(
 
 
 def _divide(
-    spool: "_Spool",
+    spool: Spool,
     judged: dict[int, dict[str, str]],
     duplicates: dict[int, Duplicate],
     directory: Path,
@@ -138,68 +163,3 @@ def rejection(reasons: dict[str, str]) -> dict[str, Any]:
     reason, detail = next(iter(reasons.items()))
     every = [{"reason": name, "detail": about} for name, about in reasons.items()]
     return {"reason": reason, "detail": detail, "reasons": every}
-
-
-@dataclass(frozen=True)
-class LaidDown:
-    """A document as it lies in the spool, with what is wrong with its wording."""
-
-    row: dict[str, Any]
-    failures: dict[str, str]
-
-
-class _Spool:
-    """All documents in one file on disk, in the order of arrival, each found again by its place in that order."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._offsets = array("Q")
-        self._end = 0
-        self._lowest: list[tuple[int, int]] = []
-        self._file = path.open("w+b")
-
-    def append(self, row: dict[str, object], found: dict[str, str]) -> int:
-        # half of a surrogate pair, which a broken reply can hold, cannot be written as UTF-8 and becomes a question mark
-        line = json.dumps([row, found], ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-        self._offsets.append(self._end)
-        self._end += self._file.write(line)
-        place = len(self._offsets) - 1
-        self._draw(place, str(row["id"]))
-        return place
-
-    def _draw(self, place: int, id: str) -> None:
-        """Keeps the places with the lowest draws: a sample that depends on ids and not on the order of arrival."""
-        draw = (-derive_seed("judge sample", id), place)
-        if len(self._lowest) < _LARGEST_SAMPLE:
-            heapq.heappush(self._lowest, draw)
-        elif draw > self._lowest[0]:
-            heapq.heapreplace(self._lowest, draw)
-
-    def sample(self, size: int) -> list[int]:
-        """The places of `size` documents drawn at random from all, or of all where there are fewer."""
-        return sorted(place for _, place in heapq.nlargest(size, self._lowest))
-
-    def read(self, place: int) -> LaidDown:
-        self._file.seek(self._offsets[place])
-        return _laid_down(self._file.readline())
-
-    def documents(self, places: Iterable[int]) -> Iterator[tuple[int, LaidDown]]:
-        for place in places:
-            yield place, self.read(place)
-
-    def __iter__(self) -> Iterator[LaidDown]:
-        self._file.seek(0)
-        return map(_laid_down, self._file)
-
-    def close(self) -> None:
-        self._file.close()
-        self.path.unlink()
-
-
-_LARGEST_SAMPLE = 5000
-"""Documents of which a sample can be drawn at most; FilterSettings refuses a larger judge_sample."""
-
-
-def _laid_down(line: bytes) -> LaidDown:
-    row, found = json.loads(line)
-    return LaidDown(row, found)

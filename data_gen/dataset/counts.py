@@ -21,7 +21,7 @@ class CorpusCounts:
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
-        self.num_kept = self.num_rejected = 0
+        self.num_kept = self.num_rejected = self.num_revised = self.num_cut_off = 0
         self.judge: dict[str, Any] | None = None
         """What a judge model found, and how often it agreed with the tests on wording."""
         self._by: dict[str, Counter[str]] = {key: Counter() for key in ("fact", "doc_type", "arm", "generator")}
@@ -34,10 +34,10 @@ class CorpusCounts:
     def add_kept(self, row: dict[str, Any]) -> None:
         """Counts a document of the corpus."""
         self.num_kept += 1
+        self._count_any(row)
         self._by["fact"].update(row["fact_ids"])
         for key in ("doc_type", "arm", "generator"):
-            if row.get(key) is not None:
-                self._by[key][row[key]] += 1
+            self._by[key][row[key]] += 1
         self._words[len(row["text"].split())] += 1
         if row["tokens"] is not None:
             self._tokens[row["tokens"]] += 1
@@ -50,9 +50,14 @@ class CorpusCounts:
     def add_reject(self, row: dict[str, Any]) -> None:
         """Counts a rejected document, once for the reason that is told and once for each that it has."""
         self.num_rejected += 1
+        self._count_any(row)
         self._by["generator"][row["generator"]] += 1
         self._reasons[row["reason"]] += 1
         self._all_reasons.update(each["reason"] for each in row["reasons"])
+
+    def _count_any(self, row: dict[str, Any]) -> None:
+        self.num_revised += row["is_revised"]
+        self.num_cut_off += row["is_cut_off"]
 
     def stats(self) -> dict[str, Any]:
         """The content of stats.json; shares and rates are fractions, and null where there is nothing to take them of."""

@@ -52,22 +52,34 @@ class Duplicate:
     """The id of the document that is kept."""
 
 
+class Sketch(NamedTuple):
+    """What is kept of a batch of texts."""
+
+    sequences: Hashes
+    """A hash of each text's words in order."""
+    bands: Hashes
+    """Keys of the shape [texts, bands]."""
+
+
+def sketch(texts: Sequence[str]) -> Sketch:
+    """Sketches a batch of texts; some hundreds at a time are the quickest."""
+    words, starts = word_hashes(texts)
+    sequences = [
+        int.from_bytes(blake2b(words[start:end].tobytes(), digest_size=8).digest(), "little")
+        for start, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)
+    ]
+    return Sketch(np.array(sequences, dtype=np.uint64), _band_keys(*_shingles(words, starts)))
+
+
 class Sketches:
     """Sketches of documents in the order in which they were added; the place of a document is its number in it."""
 
     def __init__(self) -> None:
-        self._exact: list[Hashes] = []
-        self._bands: list[Hashes] = []
+        self._sketches: list[Sketch] = []
 
-    def add(self, texts: Sequence[str]) -> None:
-        """Sketches a batch of texts; some hundreds at a time are the quickest."""
-        words, starts = word_hashes(texts)
-        sequences = [
-            int.from_bytes(blake2b(words[start:end].tobytes(), digest_size=8).digest(), "little")
-            for start, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)
-        ]
-        self._exact.append(np.array(sequences, dtype=np.uint64))
-        self._bands.append(_band_keys(*_shingles(words, starts)))
+    def append(self, batch: Sketch) -> None:
+        """Adds the texts of a batch."""
+        self._sketches.append(batch)
 
     def duplicates(
         self,
@@ -88,13 +100,13 @@ class Sketches:
             left_out: places that are neither duplicates nor originals.
         """
         found: dict[int, Duplicate] = {}
-        if not self._exact:
+        if not self._sketches:
             return found
         if exact:
-            found = _same_words(np.concatenate(self._exact), left_out, read)
+            found = _same_words(np.concatenate([batch.sequences for batch in self._sketches]), left_out, read)
         if near:
             gone = {*left_out, *found}
-            found |= _nearly_the_same(self._bands, gone, read, similarity)
+            found |= _nearly_the_same([batch.bands for batch in self._sketches], gone, read, similarity)
         return found
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from data_gen.config import DataGenConfig, Price
-from data_gen.requests import Request
+from data_gen.generation.requests import Request
 from pipeline.chat import ChatModelSettings
 from pipeline.errors import Refused
 from pipeline.replies import Usage

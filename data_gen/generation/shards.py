@@ -4,14 +4,15 @@ Documents are merged before they are filtered, so that the whole is filtered exa
 written all of it: near duplicates are looked for across shards.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data_gen.config import DataGenConfig
-from data_gen.documents import Document, Writing
-from data_gen.exchange import Exchange
-from data_gen.requests import Prompts
-from data_gen.specs import SPECS_FILE, Spec, read_specs
+from data_gen.documents import Document
+from data_gen.generation.exchange import Exchange
+from data_gen.generation.requests import Prompts
+from data_gen.generation.specs import SPECS_FILE, Spec, read_specs
+from data_gen.generation.writing import Writing
 from pipeline.artifact import Run, RunRecord, flatten, read_run
 from pipeline.errors import Failed, Refused
 from pipeline.settings import result_settings
@@ -24,8 +25,8 @@ def specs_of_shard(specs: Sequence[Spec], config: DataGenConfig) -> list[Spec]:
     return list(specs[place::num_shards])
 
 
-def merge_shards(config: DataGenConfig, run: Run, scenario: Scenario) -> tuple[list[Spec], list[Document]]:
-    """All documents of the shards in `config.merge`, in the order of the specs.
+def merge_shards(config: DataGenConfig, run: Run, scenario: Scenario) -> tuple[list[Spec], Iterator[Document]]:
+    """All documents of the shards in `config.merge`, read one by one in the order of the specs.
 
     Raises:
         Refused: a shard is missing, stands twice, or was made with other settings or specs.
@@ -39,22 +40,20 @@ def merge_shards(config: DataGenConfig, run: Run, scenario: Scenario) -> tuple[l
         told = ", ".join(f"{place}/{of}" for place, of in sorted(places))
         raise Refused(f"merge: needs each shard from 0/{total} to {total - 1}/{total} once, these are {told}")
     specs = read_specs(directories[0])
-    documents: list[Document | None] = [None] * len(specs)
-    for directory, (place, _) in zip(directories, places, strict=True):
-        exchange = Exchange(config, directory)
-        writing = Writing(Prompts(scenario, config), exchange)
-        documents[place::total] = [writing.read(spec) for spec in specs[place::total]]
-        run.tokens_in += exchange.store.tokens_in
-        run.tokens_out += exchange.store.tokens_out
-    whole = [document for document in documents if document is not None]
-    if len(whole) < len(specs):
+    prompts = Prompts(scenario, config)
+    writings = [Writing(prompts, Exchange(config, directories[places.index((i, total))])) for i in range(total)]
+    for writing in writings:
+        run.tokens_in += writing.exchange.store.tokens_in
+        run.tokens_out += writing.exchange.store.tokens_out
+    if num_missing := sum(not writings[n % total].is_written(spec) for n, spec in enumerate(specs)):
         raise Failed(
-            f"{len(specs) - len(whole)} of {len(specs)} documents are not in the shards as they would be asked for now: a"
-            " text of the scenario or a prompt was changed after they were written"
+            f"{num_missing} of {len(specs)} documents are not in the shards as they would be asked for now: a text of the"
+            " scenario or a prompt was changed after they were written"
         )
     costs = [record.cost for record in records]
     run.cost = None if None in costs else sum(cost for cost in costs if cost is not None)
-    return specs, whole
+    documents = (writings[n % total].read(spec) for n, spec in enumerate(specs))
+    return specs, (document for document in documents if document is not None)
 
 
 def _shard_place(directory: Path, record: RunRecord) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from data_gen.config import DataGenConfig
-from data_gen.specs import Spec
+from data_gen.generation.specs import Spec
 from pipeline.chat import ChatModelSettings
 from pipeline.seeds import derive_seed
 from scenario.loader import Fact, Scenario
