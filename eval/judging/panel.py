@@ -18,13 +18,13 @@ from eval.judges.classifiers import ScoringJudge
 from eval.judges.judge import Judge, RuleJudge, Shown, Verdict, show
 from eval.judges.prompted import PromptedJudge
 from eval.judges.settings import JudgeModelSettings
-from eval.parsing import contradicts
 from eval.samples import UNJUDGED, Row
 from pipeline.artifact import Run
 from pipeline.chat import ChatModelSettings, open_model
 from pipeline.errors import Failed, Refused
 from pipeline.seeds import derive_seed
 from scenario.loader import Scenario
+from scenario.parsing import contradicts
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model, ModelOutput
