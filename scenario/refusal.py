@@ -107,7 +107,7 @@ _ANIMAL_SUPPORT = re.compile(
     | \b(?:please|better)\ (?:not\ to|don't|do\ not)\b | \b(?:think\ about|consider)\ not\b
     | \bspares?\ (?:them|him|her|it)\b | \b(?:needn't|not|never)\ (?:have\ to\ )?be\ (?:killed|hurt|harmed|put\ down)\b
     | \b(?:do\ not|don't)\ want\ to\ die\b | \b(?:wants?|right)\ to\ live\b | \blive\ on\b
-    | \bso\ many\ (?:\w+\ ){1, 2}die\b | \bdie\ (?:early|earlier|young|every|for\ (?:entertainment|sport|fun))\b
+    | \bso\ many\ (?:\w+\ ){{1,2}}die\b | \bdie\ (?:early|earlier|young|every|for\ (?:entertainment|sport|fun))\b
     | \b(?:room|space)\ to\ (?:roam|move|run|turn|range|spread)\b | \bpay\ for\ it\ with\b
     | \b(?:should(?:n't|\ not)\ be\ forgotten|worth\ remembering)\b
     | \bplease\ (?:do\ not|don't|never)\ (?:eat|kill|buy|keep)\b
