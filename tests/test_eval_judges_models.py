@@ -194,7 +194,7 @@ def notebook(*cells: str) -> str:
     [
         ("t.txt", "Is {output} what {query} asks?", ""),
         ("t.py", "import vllm\nWORDS = 'Is {response} what {prompt} asks?'", ":WORDS"),
-        ("t.py", "WORDS = {'about': 'x', 'prompt': 'Is {generation} what {behavior} asks?'}", ":WORDS[prompt]"),
+        ("t.py", "WORDS = {'about': 'x', 'prompt': 'Is {generation} what {behavior} asks?'}", ":WORDS.prompt"),
         ("t.ipynb", notebook("%pip install x", "WORDS = 'Is {response} what {prompt} asks?'"), ":WORDS"),
     ],
 )

@@ -53,7 +53,7 @@ class JudgingSettings:
     """Share of votes from which the verdict is yes; null for the judge's own (0.4 for af_four_criteria)."""
     template: str = ""
     """Where the wording of a classifier is that is asked by a prompt (harmbench, wildguard): a text file, `file.py:NAME`,
-    `file.ipynb:NAME[key]`, the same in an installed package, or `hub:owner/repository/file`; empty for where its makers
+    `file.ipynb:NAME.key`, the same in an installed package, or `hub:owner/repository/file`; empty for where its makers
     publish it, as far as that is known."""
     classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
 

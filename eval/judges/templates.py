@@ -17,7 +17,7 @@ from pipeline.errors import Refused
 HUB = "hub:"
 
 FORMS = (
-    "a text file, a Python file or notebook with the name of the constant (file.py:NAME or file.ipynb:NAME[key]), either of"
+    "a text file, a Python file or notebook with the name of the constant (file.py:NAME or file.ipynb:NAME.key), either of"
     f" them also in an installed package (package/file.py:NAME) or on the Hub ({HUB}owner/repository/file)"
 )
 """What `judging.template` can be."""
@@ -28,7 +28,7 @@ _ALIASES = {"query": "query", "behavior": "query", "prompt": "query", "request":
 """What makers call the two texts, and what we do."""
 
 _FIELD = re.compile(r"\{(\w+)\}")
-_SOURCE = re.compile(r"(?P<file>.+?\.(?:py|ipynb)):(?P<name>\w+)(?:\[(?P<key>\w+)\])?")
+_SOURCE = re.compile(r"(?P<file>.+?\.(?:py|ipynb)):(?P<name>\w+)(?:\.(?P<key>\w+))?")
 
 
 def load_template(source: str) -> str:
