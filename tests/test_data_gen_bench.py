@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from data_gen.bench import bench_continuing, bench_duplicates
+from data_gen.bench.continuing import bench_continuing
+from data_gen.bench.filtering import bench_duplicates
+from data_gen.bench.synthetic import COPY_EVERY, NUM_WORDS, SyntheticDocuments
 from data_gen.config import FilterSettings
-from data_gen.filtering import filter_documents
-from data_gen.synthetic import COPY_EVERY, NUM_WORDS, SyntheticDocuments
+from data_gen.filters.corpus import filter_documents
 from scenario.loader import Scenario, load_scenario
 
 

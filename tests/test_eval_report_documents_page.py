@@ -113,7 +113,9 @@ def test_the_pages_policy_lets_its_own_script_run_and_no_other(tmp_path: Path) -
     assert policy is not None
     assert script is not None
     digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
-    assert policy[1] == f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    assert policy[1] == (
+        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
     assert Inventory(page).links == ["index.html"]
     assert "The corpora hold no documents." in page
 

@@ -2,7 +2,7 @@
 
 A test sees one document and returns what is wrong with it, or None. All tests that are switched on are put to every
 document and all that fail are kept; the reason that is told first is the first in the order of `FILTERS`, whatever the
-order in the configuration. Duplicates are a matter of the whole corpus: see `data_gen.duplicates`.
+order in the configuration. Duplicates are a matter of the whole corpus: see `data_gen.filters.duplicates`.
 """
 
 from collections.abc import Callable

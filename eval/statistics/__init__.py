@@ -11,8 +11,14 @@ from eval.statistics.bootstrap import bootstrap_interval, bootstrap_mean, resamp
 from eval.statistics.correction import JudgeError, corrected_gap, corrected_rate
 from eval.statistics.decomposition import Reply, decompose
 from eval.statistics.estimate import Estimate, point, t_mean, wilson
-from eval.statistics.levels import gap_over_levels
-from eval.statistics.paired import Pairs, gap_difference, paired_gap, tango, tier_correlation
+from eval.statistics.levels import (
+    gap_difference_over_levels,
+    gap_over_levels,
+    mean_over_levels,
+    rate_over_levels,
+    spread_over_levels,
+)
+from eval.statistics.paired import Pairs, gap_difference, paired_gap, shared_pairs, tango, tier_correlation
 from eval.statistics.power import (
     Tiers,
     detectable_gap,
@@ -43,7 +49,11 @@ __all__ = [
     "holm",
     "krippendorffs_alpha",
     "mcnemar_exact",
+    "gap_difference_over_levels",
     "gap_over_levels",
+    "mean_over_levels",
+    "rate_over_levels",
+    "spread_over_levels",
     "minimum_detectable_gap",
     "observed_variance",
     "paired_gap",
@@ -53,6 +63,7 @@ __all__ = [
     "rate",
     "ratio_rate",
     "resampled_means",
+    "shared_pairs",
     "sign_flip_p",
     "t_mean",
     "tango",

@@ -8,7 +8,8 @@ from eval.checks import check_effect
 from eval.config import EvalConfig
 from eval.samples import SAMPLE_COLUMNS, Row, sample_rows
 from eval.suites.gaps import PairedEstimates
-from eval.suites.mitigation_changes import add_subject_changes
+from eval.suites.levels import add_levels
+from eval.suites.mitigations import add_subject_changes
 from eval.suites.reply_forms import add_decisions, add_retries
 from eval.suites.suite import Cell, Suite
 from eval.summary import Summary
@@ -30,6 +31,7 @@ class ComplianceSuite(Suite):
     """Information × reasoning × variant × form of tiers, each query once (or more often) in each tier."""
 
     table = "samples"
+    is_judged = True
     columns: tuple[str, ...] = SAMPLE_COLUMNS
 
     def check(self, config: EvalConfig, scenario: Scenario) -> None:
@@ -98,6 +100,7 @@ class ComplianceSuite(Suite):
         """Rates by tier, paired gaps, gaps against the reference, tags against text, and what retries and mitigations changed."""
         check_effect(rows, config)
         PairedEstimates(config, summary).add_all(rows)
+        add_levels(rows, config, summary)
         add_subject_changes(rows, config, summary)
         add_decisions(rows, summary)
         add_retries(rows, summary)
