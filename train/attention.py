@@ -128,7 +128,7 @@ def _one_by_one(
     for start, end in zip(starts, starts[1:], strict=False):
         row, place = start // length, slice(start % length, start % length + end - start)
         states = (each[row, :, place] for each in (query, key, value))
-        parts.append(causal_attention(*states, scaling or size**-0.5, window).transpose(0, 1))  # type: ignore[arg-type, misc]
+        parts.append(causal_attention(*states, scaling or size**-0.5, window).transpose(0, 1))  # type: ignore[arg-type, call-arg, misc]
     return torch.cat(parts).unflatten(0, (rows, length))
 
 
