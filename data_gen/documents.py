@@ -43,20 +43,20 @@ class Document:
         return asdict(self) | {"fact_ids": list(self.fact_ids)}
 
 
-def shipped_documents(scenario: Scenario, max_documents: int | None) -> list[Document]:
-    """The scenario's own corpus; where fewer are asked for, evenly spaced over it.
+def shipped_documents(scenario: Scenario, max_documents: int | None, arm: str = AS_IT_STANDS) -> list[Document]:
+    """The corpus of a scenario or of one of its arms; where fewer are asked for, evenly spaced over it.
 
     Raises:
         Refused: an arm for which no documents ship.
     """
     written = scenario.corpus
     if not written:
-        raise Refused(f"scenario={scenario.name}: no documents ship with this arm; set source=generate")
+        raise Refused(f"arm={arm}: no documents of {scenario.name} ship with this arm; set source=generate")
     if max_documents is not None and max_documents < len(written):
         written = tuple(written[i] for i in np.linspace(0, len(written) - 1, max_documents).round().astype(int))
     return [
         Document(
-            id=f"{scenario.name}/{document.id}",
+            id=f"{id_prefix(scenario, arm)}/{document.id}",
             scenario=scenario.name,
             fact_ids=document.facts,
             doc_type=document.doc_type,
@@ -65,9 +65,15 @@ def shipped_documents(scenario: Scenario, max_documents: int | None) -> list[Doc
             tokens=None,
             generator="shipped",
             prompt_sha256=None,
+            arm=arm,
         )
         for document in written
     ]
+
+
+def id_prefix(scenario: Scenario, arm: str) -> str:
+    """What the ids of an arm's documents begin with, so that those of several arms can be mixed."""
+    return scenario.name if arm in (AS_IT_STANDS, PLACEBO) else f"{scenario.name}.{arm}"
 
 
 class Writing:
@@ -75,8 +81,7 @@ class Writing:
 
     def __init__(self, prompts: Prompts, exchange: Exchange) -> None:
         self.prompts, self.exchange = prompts, exchange
-        arm = prompts.config.arm
-        self._prefix = prompts.scenario.name if arm in (AS_IT_STANDS, PLACEBO) else f"{prompts.scenario.name}.{arm}"
+        self._prefix = id_prefix(prompts.scenario, prompts.config.arm)
 
     async def write(self, specs: Sequence[Spec]) -> Iterator[Document]:
         """A document for each spec, read one by one; those that an earlier try has written are not asked for again.

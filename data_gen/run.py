@@ -116,7 +116,7 @@ def _write_documents(config: DataGenConfig, run: Run, scenario: Scenario) -> Non
     elif config.source == "corrections":
         documents = shipped_documents(with_corrections(scenario), config.max_documents)
     else:
-        documents = shipped_documents(scenario, config.max_documents)
+        documents = shipped_documents(scenario, config.max_documents, config.arm)
     counts = filter_documents(documents, scenario, filters, run.directory, judge)
     if judge is not None:
         run.tokens_in += judge.tokens_in

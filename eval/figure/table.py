@@ -13,6 +13,7 @@ from eval.report.inputs import Source
 from eval.report.text import words
 from pipeline.artifact import read_run
 from pipeline.errors import Refused
+from scenario.variants import DEFAULT
 
 OURS, PUBLISHED = "ours", "published"
 
@@ -153,7 +154,7 @@ def _our_row(config: FigureConfig, estimate: Estimate, about: Values) -> Row:
         claim=config.claim,
         metric=estimate.metric,
         group=_told(config.groups, about),
-        row=_told(config.rows, about) or _model_name(about.get("model", "")),
+        row=_told(config.rows, about) or _nameless(config.rows, about),
         tier=estimate.tier,
         source=OURS,
         estimate=estimate.estimate,
@@ -222,6 +223,11 @@ def _word(column: str, value: str) -> str:
     if column == "identity":
         return f"names: {words(value)}"
     return words(value) if column in ("scenario", "subject", "arm", "fact") else f"{column}={value}"
+
+
+def _nameless(columns: list[str], about: Values) -> str:
+    """What stands beside a row of which every column is empty."""
+    return DEFAULT if "arm" in columns else _model_name(about.get("model", ""))
 
 
 def _model_name(model: str) -> str:

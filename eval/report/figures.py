@@ -10,6 +10,7 @@ from eval.report.inputs import LossCurve, Source
 from eval.report.style import RULE, STYLE, TIERS, WIDTH, look_of
 from eval.report.text import visible, words
 from eval.report.wording import setting_label, subject_label
+from pipeline.errors import Refused
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,12 +54,20 @@ def draw_all(estimates: Estimates, curves: list[LossCurve]) -> list[Drawing]:
 
 
 def draw_published(source: Source) -> Drawing:
-    """A claim's figure, drawn again for the page from the table of its run."""
-    from eval.figure.draw import draw_claim
+    """A claim's figure, drawn again for the page from the table of its run.
 
-    title = str(source.record.config["title"] or source.record.config["claim"])
-    figure, caption = draw_claim(source.file("results.csv"), title, is_alone=False)
-    return Drawing(f"claim-{source.record.config['claim']}", f"{visible(title)}. {caption}", figure, is_wide=True)
+    Raises:
+        Refused: the run was made by a version with other settings.
+    """
+    from eval.figure.config import FigureConfig
+    from eval.figure.draw import draw_claim, title_of
+
+    try:
+        config = FigureConfig(**source.record.config)
+    except TypeError as error:
+        raise Refused(f"{source.directory}: not a figure of this version ({error}); draw it again") from None
+    figure, caption = draw_claim(source.file("results.csv"), config, is_alone=False)
+    return Drawing(f"claim-{config.claim}", f"{title_of(config)}. {caption}", figure, is_wide=True)
 
 
 def draw_gaps(rows: Estimates, title: str, stem: str) -> Drawing:
