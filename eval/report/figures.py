@@ -154,9 +154,9 @@ def _behaviour_drawings(estimates: Estimates) -> Iterator[Drawing]:
     for setting in settings:
         rows = estimates.within(setting)
         title = setting_label(setting, settings)
-        if rows.where(metric="compliance_gap").rows:
+        if _has_estimate(rows, "compliance_gap"):
             yield draw_gaps(rows, title, _stem("gap", setting, settings))
-        if rows.where(metric="compliance").rows:
+        if _has_estimate(rows, "compliance"):
             yield draw_compliance(rows, title, _stem("compliance", setting, settings))
 
 
@@ -164,8 +164,13 @@ def _belief_drawings(estimates: Estimates) -> Iterator[Drawing]:
     settings = estimates.belief_settings()
     for setting in settings:
         rows = estimates.within(setting)
-        if rows.where(metric="belief_shift_fact").rows:
+        if _has_estimate(rows, "belief_shift_fact"):
             yield draw_beliefs(rows, setting_label(setting, settings), _stem("beliefs", setting, settings))
+
+
+def _has_estimate(rows: Estimates, metric: str) -> bool:
+    """Whether a figure would show anything; what has no estimate is in the findings and the table, with its reason."""
+    return any(row.estimate is not None for row in rows.where(metric=metric).rows)
 
 
 def _canvas(num_rows: int, height_of_row: float = 0.42) -> tuple["Figure", "Axes"]:
