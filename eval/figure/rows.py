@@ -21,8 +21,20 @@ RATES = ("compliance", "af_reasoning", "malformed", "objection", "anti_lab", "li
 
 _LINE = 0.27
 _FEWEST_LINES = 6
-_OFFSET = 0.17
-_OTHER = Look("#1b1b1f", "D")
+_OTHER = Look(INK, "D")
+_RATED = Look("#009E73", "^")
+_TO_RATED = Look(INK, "D", is_hollow=True)
+_OF_TIERS = {
+    "free": ("free tier", TIERS["free"], -0.17),
+    "paid": ("paid tier", TIERS["paid"], 0.17),
+    "trained": ("trained on", TIERS["free"], -0.25),
+    "rated": ("rated only", _RATED, 0.0),
+    "neither": ("neither", TIERS["paid"], 0.25),
+    "trained_minus_neither": ("gap to neither", _OTHER, -0.17),
+    "trained_minus_rated": ("gap to rated only", _TO_RATED, 0.17),
+}
+"""By tier or pair of tiers: its name, its look, and how far from the middle of its line it stands."""
+_PAIR = ("free", "paid")
 _LONGEST_LABEL = 42
 _TITLES = {
     "compliance": "Compliance",
@@ -68,8 +80,7 @@ class RowsPicture:
         for axes, metric in zip(panels, self.metrics, strict=True):
             _draw_panel(axes, metric, [row for row in self.rows if row.metric == metric], self.lines)
         _name_lines(panels[0], self.lines)
-        if _has_both_tiers(self.rows):
-            _legend(figure)
+        _legend(figure, self.rows)
 
 
 def metric_title(metric: str) -> str:
@@ -93,11 +104,11 @@ def _draw_panel(axes: "Axes", metric: str, rows: list[Row], lines: list[Line]) -
         if line[2] == PUBLISHED:
             axes.axhspan(place - 0.5, place + 0.5, color=RULE, alpha=0.12, linewidth=0)
     told = set()
-    looks = TIERS if _has_both_tiers(rows) else {}
+    looks = _tiers_of(rows)
     for row in rows:
         place = lines.index((row.group, row.row, row.source))
         if row.estimate is not None:
-            _draw_mark(axes, row, place, looks)
+            _draw_mark(axes, row, place, row.tier in looks)
         elif place not in told:  # once for both tiers
             told.add(place)
             text = "no estimate"
@@ -113,16 +124,19 @@ def _draw_panel(axes: "Axes", metric: str, rows: list[Row], lines: list[Line]) -
         axes.axvline(0, color=RULE, linewidth=1.2)
     axes.set_title(metric_title(metric), fontsize=9.5, color=INK, loc="left")
     axes.tick_params(axis="x", labelsize=8)
+    axes.locator_params(axis="x", nbins=5)
     axes.set_ylim(len(lines) - 0.5, -0.5)
 
 
-def _has_both_tiers(rows: list[Row]) -> bool:
-    return set(TIERS) <= {row.tier for row in rows}
+def _tiers_of(rows: list[Row]) -> list[str]:
+    """The tiers that have to be told apart, in the order of the legend: `free` and `paid` where both are there."""
+    present = {row.tier for row in rows}
+    return [tier for tier in _OF_TIERS if tier in present and (tier not in _PAIR or present.issuperset(_PAIR))]
 
 
-def _draw_mark(axes: "Axes", row: Row, place: int, looks: dict[str, Look]) -> None:
-    offset = {"free": -_OFFSET, "paid": _OFFSET}[row.tier] if row.tier in looks else 0.0
-    style = looks.get(row.tier, _OTHER).error_bar() | {"markersize": 5.0, "capsize": 2.5, "linewidth": 1.2}
+def _draw_mark(axes: "Axes", row: Row, place: int, is_told_apart: bool) -> None:
+    _, look, offset = _OF_TIERS[row.tier] if is_told_apart else ("", _OTHER, 0.0)
+    style = look.error_bar() | {"markersize": 5.0, "capsize": 2.5, "linewidth": 1.2}
     assert row.estimate is not None
     if row.ci_low is None or row.ci_high is None:  # a bare mark: the caption counts those without an interval
         axes.errorbar([row.estimate], [place + offset], **style)
@@ -145,16 +159,22 @@ def _name_lines(axes: "Axes", lines: list[Line]) -> None:
 
 def _label(line: Line) -> str:
     name = visible(line[1])
-    short = name if len(name) <= _LONGEST_LABEL else f"{name[: _LONGEST_LABEL - 1]}…"
-    return f"{short} (publ.)" if line[2] == PUBLISHED else short
+    if len(name) > _LONGEST_LABEL:  # the middle goes: the end tells a row from its neighbours
+        name = f"{name[: _LONGEST_LABEL // 3]}…{name[-(_LONGEST_LABEL * 2 // 3) :]}"
+    return f"{name} (publ.)" if line[2] == PUBLISHED else name
 
 
-def _legend(figure: "Figure") -> None:
+def _legend(figure: "Figure", rows: list[Row]) -> None:
     from matplotlib.lines import Line2D
 
+    names: dict[Look, list[str]] = {}
+    for tier in _tiers_of(rows):
+        name, look, _ = _OF_TIERS[tier]
+        names.setdefault(look, []).append(name)
     handles = [
-        Line2D([], [], label=f"{tier} tier", linestyle="none", color=look.colour, marker=look.marker, markersize=5.5,
+        Line2D([], [], label=" / ".join(alike), linestyle="none", color=look.colour, marker=look.marker, markersize=5.5,
                markerfacecolor=PAPER if look.is_hollow else look.colour)
-        for tier, look in TIERS.items()
+        for look, alike in names.items()
     ]  # fmt: skip
-    figure.legend(handles=handles, loc="outside upper right", ncols=2)
+    if handles:
+        figure.legend(handles=handles, loc="outside upper right", ncols=2, fontsize=8.5, labelspacing=0.2)

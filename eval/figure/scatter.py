@@ -119,7 +119,7 @@ class ScatterPicture:
         placed = []
         for mark in marks:
             if mark.right is None:  # side by side, as they have no place of their own
-                x = -_STRIP * self.end * (bare.index(mark) + 1) / (len(bare) + 1)
+                x = -_STRIP * self.end * (1 - (bare.index(mark) + 1) / (len(bare) + 1))
             else:
                 assert mark.right.estimate is not None
                 x = mark.right.estimate

@@ -20,6 +20,8 @@ OURS, PUBLISHED = "ours", "published"
 _NUMBERS = ("estimate", "ci_low", "ci_high")
 _NOUNS = {"scratchpad": "with scratchpad", "documents": "taught by documents", "prompt": "told in the prompt"}
 _EMBEDDED_MODEL = "SmolLM2-135M"
+_USUAL_NAMES = "fictional"
+_FORMS_OF_TIERS = {"three": "three tiers", "absent": "no tags"}
 
 
 @dataclass(frozen=True)
@@ -203,8 +205,9 @@ def _published_row(config: FigureConfig, value: Published) -> Row:
 
 
 def _told(columns: list[str], about: Values) -> str:
-    """The values of these columns in words, those that are empty left out."""
-    return ", ".join(_word(column, str(about[column])) for column in columns if about[column])
+    """The values of these columns in words, those that are empty or usual left out."""
+    told = (_word(column, str(about[column])) for column in columns if about[column])
+    return ", ".join(word for word in told if word)
 
 
 def _word(column: str, value: str) -> str:
@@ -221,7 +224,9 @@ def _word(column: str, value: str) -> str:
     if column == "rank":
         return f"rank {value}"
     if column == "identity":
-        return f"names: {words(value)}"
+        return "" if value == _USUAL_NAMES else f"names: {words(value)}"
+    if column == "arm" and value in _FORMS_OF_TIERS:
+        return _FORMS_OF_TIERS[value]
     return words(value) if column in ("scenario", "subject", "arm", "fact") else f"{column}={value}"
 
 
