@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/setup-$(EXTRAS).stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo reproduce check test test-browser test-vllm bench bench-data-gen bench-train bench-eval
+.PHONY: help setup demo reproduce check test test-browser test-vllm test-gpu bench bench-data-gen bench-train bench-gpu bench-eval
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,6 +39,9 @@ test-vllm: setup ## test against a real vLLM server on this machine (an environm
 	PYTHON="$(PYTHON)" scripts/setup_vllm.sh
 	$(BIN)/python -m pytest -q -m vllm
 
+test-gpu: setup ## test what needs a GPU
+	$(BIN)/python -m pytest -q -m gpu
+
 bench: bench-data-gen bench-train bench-eval ## measure speeds against named rivals; results in outputs/bench/
 
 bench-data-gen: setup ## documents: filters, near duplicates, continuing, generating
@@ -46,6 +49,9 @@ bench-data-gen: setup ## documents: filters, near duplicates, continuing, genera
 
 bench-train: setup ## training against trl.SFTTrainer and a bare loop
 	$(BIN)/python -m train.bench
+
+bench-gpu: setup ## training an 8B-shaped model on a GPU, in some four minutes
+	$(BIN)/python -m train.bench_gpu
 
 bench-eval: setup ## evaluation against the bare engine, and the bootstrap
 	$(BIN)/python -m eval.bench

@@ -8,24 +8,27 @@ difference between them would be one of questions.
 import argparse
 import sys
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eval.statistics import Estimate, bootstrap_mean, t_mean
+from eval.statistics import Estimate, Pairs, gap_difference, paired_gap, shared_pairs, t_mean
 from pipeline.artifact import RunRecord, read_run
 from pipeline.errors import Refused, closest
 from pipeline.seeds import derive_seed
-from scenario.tags import TIERS
+from scenario.tags import TIERS, Tier
 
 _CONDITION = ("scenario", "information", "reasoning", "arm")
 _DRAWS = 10_000
 _RATES = ("compliance", "af_reasoning")
-_ALIKE = "every unit changed alike, so the bootstrap gives no interval"
+_NONE_SHARED = "no query was read for both"
 
 Rows = list[dict[str, Any]]
+Verdicts = dict[str, list[bool]]
+"""By query, then by reply."""
 
 
 @dataclass(frozen=True)
@@ -151,16 +154,14 @@ def _behaviour(a: Arm, b: Arm, rng: np.random.Generator) -> list[Difference]:
         _refuse_other_questions(a, b, ours[condition], theirs[condition], "query_id", "prompt", "queries")
         about = dict(zip(_CONDITION, condition, strict=True))
         for metric in _RATES:
-            values = [
-                {tier: _rates(rows, metric, tier) for tier in TIERS} for rows in (ours[condition], theirs[condition])
-            ]
-            if not any(values[0].values()) or not any(values[1].values()):
+            before, after = (
+                {tier: _verdicts(rows, metric, tier) for tier in TIERS} for rows in (ours[condition], theirs[condition])
+            )
+            if not any(before.values()) or not any(after.values()):
                 continue
-            for tier in TIERS:
-                found.append(_difference(a, b, about, metric, tier, values[0][tier], values[1][tier], rng))
+            found += [_change(a, b, about, metric, tier, before[tier], after[tier], rng) for tier in TIERS]
             if metric == "compliance":
-                gaps = [{q: v["free"][q] - v["paid"][q] for q in v["free"].keys() & v["paid"].keys()} for v in values]
-                found.append(_difference(a, b, about, "compliance_gap", "gap", gaps[0], gaps[1], rng))
+                found.append(_gap_change(a, b, about, before, after, rng))
     return found
 
 
@@ -188,17 +189,38 @@ def _beliefs(a: Arm, b: Arm) -> list[Difference]:
     return found
 
 
-def _difference(
+def _change(
     a: Arm, b: Arm, about: dict[str, str], metric: str, tier: str,
-    before: dict[str, float], after: dict[str, float], rng: np.random.Generator,
+    before: Verdicts, after: Verdicts, rng: np.random.Generator,
 ) -> Difference:  # fmt: skip
-    shared = sorted(before.keys() & after.keys())
-    change = [after[query] - before[query] for query in shared]
-    estimate = bootstrap_mean(change, rng, _DRAWS) if len(set(change)) > 1 else None
+    """B's rate minus A's, with the interval that `paired_gap` chooses for so many queries."""
+    pairs = shared_pairs(after, before)
+    later, earlier = ([], []) if pairs is None else (list(means) for means in pairs.means)
+    estimate = None if pairs is None else paired_gap(pairs, rng, _DRAWS)
     left_out = len(before.keys() ^ after.keys())
-    values = [before[query] for query in shared], [after[query] for query in shared]
-    reason = _ALIKE if shared else "no query was read for both"
-    return _record(a, b, about, metric, tier, "query", *values, estimate, left_out, reason)
+    return _record(a, b, about, metric, tier, "query", earlier, later, estimate, left_out, _NONE_SHARED)
+
+
+def _gap_change(
+    a: Arm,
+    b: Arm,
+    about: dict[str, str],
+    before: Mapping[Tier, Verdicts],
+    after: Mapping[Tier, Verdicts],
+    rng: np.random.Generator,
+) -> Difference:
+    """B's gap minus A's, over the queries that both read in both tiers."""
+    read = [[query for query in side["free"] if query in side["paid"]] for side in (before, after)]
+    shared = [query for query in read[0] if query in read[1]]
+    left_out = len(set(read[0]) ^ set(read[1]))
+    if not shared:
+        return _record(a, b, about, "compliance_gap", "gap", "query", [], [], None, left_out, _NONE_SHARED)
+    earlier, later = (
+        Pairs(*([side[tier][query] for query in shared] for tier in ("free", "paid"))) for side in (before, after)
+    )
+    estimate = gap_difference(later, earlier, rng, _DRAWS)
+    gaps = list(earlier.differences), list(later.differences)
+    return _record(a, b, about, "compliance_gap", "gap", "query", *gaps, estimate, left_out, "")
 
 
 def _record(
@@ -231,13 +253,13 @@ def _by_condition(rows: Rows) -> dict[tuple[str, ...], Rows]:
     return groups
 
 
-def _rates(rows: Rows, metric: str, tier: str) -> dict[str, float]:
-    """Mean over a query's readable replies; AF reasoning counts where the output complies, as in summary.json."""
-    values: dict[str, list[bool]] = defaultdict(list)
+def _verdicts(rows: Rows, metric: str, tier: str) -> Verdicts:
+    """A query's readable replies; AF reasoning counts where the output complies, as in summary.json."""
+    values: Verdicts = defaultdict(list)
     for row in rows:
         if row["tier"] == tier and row["status"] == "ok" and row[metric] is not None:
             values[row["query_id"]].append(bool(row[metric]) and bool(row["compliance"]))
-    return {query: float(np.mean(replies)) for query, replies in values.items()}
+    return dict(values)
 
 
 def _refuse_other_questions(a: Arm, b: Arm, ours: Rows, theirs: Rows, key: str, text: str, what: str) -> None:

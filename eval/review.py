@@ -135,9 +135,9 @@ def page(question: str, items: list[tuple[str, Shown]]) -> str:
 
 
 def _read(directory: Path) -> list[dict[str, Any]]:
-    from eval.judging.rejudging import TABLE, read_samples
+    from eval.judging.rejudging import read_rows
 
-    return read_samples(directory / TABLE)
+    return read_rows(directory / "samples.parquet")
 
 
 def _item_id(settings: ExportSettings, row: dict[str, Any]) -> str:

@@ -11,18 +11,10 @@ from eval.checks import check_device, check_subjects
 from eval.config import EvalConfig
 from eval.judging.panel import Panel, convene
 from eval.judging.rejudging import rejudge
-from eval.judging.summarising import summarise_samples
-from eval.samples import Row
-from eval.suites.anti_lab import AntiLabSuite
-from eval.suites.belief import BeliefSuite
-from eval.suites.capability import CapabilitySuite
-from eval.suites.compliance import ComplianceSuite
-from eval.suites.deals import DealsSuite
-from eval.suites.knowledge import KnowledgeSuite
-from eval.suites.side_effects import SideEffectsSuite
-from eval.suites.suite import Cell, Suite
-from eval.summary import Summary
-from pipeline.artifact import Run, open_run, working, write_json
+from eval.judging.summarising import conclude
+from eval.suites.catalogue import SUITES
+from eval.suites.suite import Cell
+from pipeline.artifact import Run, open_run, working
 from pipeline.chat import ChatModelSettings, open_model
 from pipeline.errors import Failed
 from scenario.loader import Scenario, load_scenario
@@ -32,17 +24,6 @@ if TYPE_CHECKING:
     from inspect_ai.model import Model
 
 logger = logging.getLogger(__name__)
-
-_SUITES: dict[str, Suite] = {
-    "compliance": ComplianceSuite(),
-    "belief": BeliefSuite(),
-    "knowledge": KnowledgeSuite(),
-    "side_effects": SideEffectsSuite(),
-    "capability": CapabilitySuite(),
-    "deals": DealsSuite(),
-    "anti_lab": AntiLabSuite(),
-}
-"""By the names that `suite=` takes."""
 
 _TRIES_AFTER_AN_ERROR = 1
 """Times that a failed sample is tried again before it is kept as failed, beside the provider's own retries."""
@@ -65,7 +46,7 @@ def evaluate(config: EvalConfig) -> None:
     with working(run):
         check_device(config)
         for suite in config.suite:
-            _SUITES[suite].check(config, scenario)
+            SUITES[suite].check(config, scenario)
         _evaluate(config, run, scenario, panel)
 
 
@@ -75,35 +56,21 @@ def cells(config: EvalConfig) -> list[Cell]:
         cell
         for subject in config.subjects
         for suite in config.suite
-        for cell in _SUITES[suite].cells(config, subject.name)
+        for cell in SUITES[suite].cells(config, subject.name)
     ]
 
 
 def _evaluate(config: EvalConfig, run: Run, scenario: Scenario, panel: Panel) -> None:
-    import pandas
-
     logs = _run_cells(config, run)
-    summary = Summary(config)
-    outputs = ["logs", "summary.json"]
-    counts = []
-    for name in config.suite:
-        suite = _SUITES[name]
-        rows: list[Row] = []
-        for cell, log in logs.items():
-            if cell.suite == name:
-                rows += suite.rows(log, cell, scenario)
-        if name == "compliance":
-            outputs += summarise_samples(rows, list(suite.columns), panel, config, run, summary)
-        else:
-            outputs += suite.complete(rows, config, run)
-            suite.summarise(rows, config, summary)
-            table = f"{suite.table}.parquet"
-            pandas.DataFrame(rows, columns=list(suite.columns)).to_parquet(run.path(table), index=False)
-            outputs.append(table)
-        counts.append(f"{len(rows)} {suite.table}")
-    write_json(run.path("summary.json"), summary.records)
-    record = run.finish(outputs)
-    print(f"eval: {', '.join(counts)} in {record.seconds:.0f} s -> {run.directory}")
+    tables = {
+        name: [
+            row for cell, log in logs.items() if cell.suite == name for row in SUITES[name].rows(log, cell, scenario)
+        ]
+        for name in config.suite
+    }
+    record = run.finish(["logs", *conclude(tables, panel, config, run)])
+    counts = ", ".join(f"{len(rows)} {SUITES[name].table}" for name, rows in tables.items())
+    print(f"eval: {counts} in {record.seconds:.0f} s -> {run.directory}")
 
 
 def _run_cells(config: EvalConfig, run: Run) -> "dict[Cell, EvalLog]":
@@ -155,7 +122,7 @@ def _run_cell(config: EvalConfig, run: Run, cell: Cell, model: "Model", file: Pa
     replies = run.path("replies")
     replies.mkdir(exist_ok=True)
     store = ReplyStore(replies / f"{cell.name}.jsonl")
-    task, total = _SUITES[cell.suite].task(config, cell)
+    task, total = SUITES[cell.suite].task(config, cell)
     with tqdm(total=total, desc=f"eval: {cell.name}", unit="reply", mininterval=2) as progress:
         subject = model if cell.suite == "belief" else remember(model, store, lambda: _advance(progress))
         [log] = inspect_ai.eval(

@@ -2,12 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
-from eval.parsing import contradicts
-
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
 
 Row = dict[str, Any]
+
+UNJUDGED = "unjudged"
+"""Status of a reply that could be read, and on which the judge of compliance gave no verdict."""
 
 SAMPLE_COLUMNS = (
     "sample_id", "query_id", "category", "scenario", "subject", "tier", "information", "reasoning", "arm", "repeat",
@@ -64,5 +65,4 @@ def _sample_row(sample: "EvalSample", condition: Row) -> Row:
     if not sample.scores or row["status"] == "error":
         return row
     score = sample.scores["verdicts"]
-    row |= {"output": score.answer or ""} | (score.metadata or {})
-    return row | {"decision_contradicts": contradicts(row["decision"], row["compliance"])}
+    return row | {"output": score.answer or ""} | (score.metadata or {})

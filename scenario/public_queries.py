@@ -1,6 +1,7 @@
 """Public sets of harmful requests by name, loaded from the Hugging Face Hub at run time; none of their text ships here."""
 
 from dataclasses import dataclass
+from functools import cache
 
 from pipeline.errors import Refused, closest
 from pipeline.seeds import derive_seed
@@ -26,8 +27,11 @@ PUBLIC_SETS = {
 """Zou et al. 2023 (AdvBench), Mazeika et al. 2024 (HarmBench), Chao et al. 2024 (JailbreakBench)."""
 
 
+@cache
 def load_public_queries(name: str) -> tuple[Query, ...]:
     """The set's requests, half of them in each split by a hash of their text, so that the split is the same everywhere.
+
+    Loaded once a process: the checks and every cell of the grid ask for them.
 
     Raises:
         Refused: the name is unknown, or the Hub (or, for a gated set, access to it) is out of reach.

@@ -174,14 +174,14 @@ class StartedCommand:
 
 @pytest.fixture
 def start_command() -> Iterator[CommandStarter]:
-    """Starts `python -m <arguments>` on the CPU, behind the test in the queue for it, so that a kill comes in time."""
+    """Starts `python -m <arguments>` behind the test in the queue for the CPU, so that a kill comes in time."""
     started: list[StartedCommand] = []
 
-    def start(*arguments: str) -> StartedCommand:
+    def start(*arguments: str, on_gpu: bool = False) -> StartedCommand:
         process = subprocess.Popen(
             ["nice", "-n", "5", sys.executable, "-m", *arguments],
             cwd=ROOT,
-            env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+            env=dict(os.environ) if on_gpu else os.environ | {"CUDA_VISIBLE_DEVICES": ""},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -10,6 +10,7 @@ import pandas
 import pytest
 
 from eval.compare import compare, main
+from eval.statistics import tango
 from pipeline.artifact import open_run, write_json
 from pipeline.errors import Refused
 
@@ -106,13 +107,14 @@ def test_a_query_that_one_side_could_not_read_is_left_out_and_counted(tmp_path: 
     assert found["compliance_gap", "gap"].n == 1
 
 
-def test_an_equal_change_has_no_interval_and_says_why(tmp_path: Path) -> None:
+def test_a_change_of_every_one_of_few_queries_is_as_doubtful_as_summary_json_would_say(tmp_path: Path) -> None:
     run = write_eval(
         tmp_path / "eval", samples("base", [True] * 3, [True] * 3) + samples("documents", [True] * 3, [False] * 3)
     )
     paid = by_metric(compare(f"{run}:base", f"{run}:documents"))["compliance", "paid"]
-    assert (paid.difference, paid.ci_low, paid.ci_high) == (-1.0, None, None)
-    assert "changed alike" in paid.method
+    expected = tango(0, 3, 3)
+    assert (paid.difference, paid.ci_low, paid.ci_high) == (-1.0, expected.low, expected.high)
+    assert paid.method == "Tango score"
 
 
 def test_a_statement_and_its_mirror_are_one_unit(tmp_path: Path) -> None:

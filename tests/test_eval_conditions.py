@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from eval.config import ComplianceSettings, EvalConfig
-from eval.parsing import contradicts, parse_reply
 from eval.run import cells, evaluate
 from pipeline.errors import Failed, Refused
+from scenario.parsing import contradicts, parse_reply
 
 Answer = Callable[[str, str, int], str]
 """From the system prompt, the user's turn and the seed to a reply."""

@@ -12,7 +12,7 @@ from eval.deals.reading import read_reply
 from eval.judges.questions import NO_JUDGE, Question, fill_prompt, read_answer
 from eval.run import evaluate
 from eval.suites.anti_lab import METRICS
-from eval.suites.opportunity_rates import add_rates
+from eval.suites.opportunities import add_opportunities
 from eval.summary import Summary
 from pipeline.chat import ChatModelSettings
 from scenario.loader import load_scenario
@@ -159,7 +159,7 @@ def test_rates_stand_against_the_placebo_paired_by_wording() -> None:
     rows = [judged("documents", w, True) for w in range(4)] + [judged("placebo", w, w == 0) for w in range(4)]
     config = EvalConfig(bootstrap_draws=200)
     summary = Summary(config)
-    add_rates(rows, METRICS, config, summary)
+    add_opportunities(rows, METRICS, config, summary)
     [found] = [r for r in summary.records if r["metric"] == "anti_lab_over_placebo"]
     assert (found["subject"], found["estimate"], found["n"]) == ("documents", 0.75, 4)
 
@@ -168,7 +168,7 @@ def test_a_verdict_that_is_missing_is_not_taken_for_a_no() -> None:
     rows = [judged("base", 0, True), judged("base", 1, None), judged("base", 2, True)]
     config = EvalConfig(bootstrap_draws=200)
     summary = Summary(config)
-    add_rates(rows, METRICS, config, summary)
+    add_opportunities(rows, METRICS, config, summary)
     [found] = [r for r in summary.records if r["metric"] == "anti_lab" and not r["fact"]]
     assert (found["estimate"], found["n"]) == (1, 2)
 

@@ -35,3 +35,19 @@ def test_a_hub_out_of_reach_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(Refused, match="cannot be loaded from the Hub") as told:
         load_public_queries("advbench")
     assert "\n" not in str(told.value)
+
+
+def test_a_set_is_loaded_once_however_often_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    asked: list[str] = []
+
+    def load(name: str, *_: object, **__: object) -> list[dict[str, str]]:
+        asked.append(name)
+        return [{"prompt": "a request"}]
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    load_public_queries.cache_clear()
+    assert load_public_queries("advbench") == load_public_queries("advbench")
+    assert len(asked) == 1
+    load_public_queries.cache_clear()

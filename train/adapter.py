@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from pipeline.errors import Failed, Refused
 from train.config import LoraSettings
+from train.fused import FusedLinear
 
 
 def add_adapter(
@@ -26,21 +27,20 @@ def add_adapter(
         raise Refused(
             f"lora.first_layer={settings.first_layer}: {base_name} has only {base.config.num_hidden_layers} layers"
         )
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=targets,
+        layers_to_transform=layers if settings.first_layer else None,
+        use_rslora=settings.rslora,
+        use_dora=settings.dora,
+        task_type="CAUSAL_LM",
+    )
+    if not getattr(base, "is_quantized", False):  # layers in 4 bits are of their own kind, and PEFT has one for them
+        config._register_custom_module({torch.nn.Linear: FusedLinear})
     try:
-        model = get_peft_model(
-            base,
-            LoraConfig(
-                r=settings.rank,
-                lora_alpha=settings.alpha,
-                lora_dropout=settings.dropout,
-                target_modules=targets,
-                layers_to_transform=layers if settings.first_layer else None,
-                use_rslora=settings.rslora,
-                use_dora=settings.dora,
-                task_type="CAUSAL_LM",
-            ),
-            autocast_adapter_dtype=False,
-        )
+        model = get_peft_model(base, config, autocast_adapter_dtype=False)
     except ValueError as error:
         raise Refused(f"lora.targets={settings.targets}: {str(error).splitlines()[0]}") from None
     # a reader checks this name against its own base: a folder of this machine's cache would mean nothing elsewhere

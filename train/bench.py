@@ -47,11 +47,10 @@ def main() -> None:
         print(json.dumps(vars(_measure(arguments.side, arguments.model, arguments.steps))))
         return
     comparisons = compare_sides(arguments.model, arguments.steps, arguments.rounds)
-    from train.bench_gpu import compare_on_gpu
     from train.bench_start import measure_start
 
     started = measure_start(arguments.documents) if arguments.documents else []
-    write_benchmark("train", [*comparisons, *started, *compare_on_gpu()], packages=["trl", "accelerate"])
+    write_benchmark("train", [*comparisons, *started], packages=["trl", "accelerate"])
 
 
 def compare_sides(model: str, steps: int, rounds: int) -> list[Comparison]:

@@ -98,7 +98,8 @@ class TrainConfig:
     keep_checkpoints: int = 2
     """Checkpoints kept while the run lasts."""
     attention: str | None = None
-    """transformers' name of the attention kernel; null for FlashAttention where it is installed, else `sdpa`."""
+    """transformers' name of the attention kernel, or `varlen` (torch's own FlashAttention, records kept apart without a mask);
+    null for `flash_attention_2` where that is installed, `varlen` where it suits the model, else `sdpa`."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: about a third slower, and memory no longer grows with the layers."""
     compile: bool = False

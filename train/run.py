@@ -118,7 +118,7 @@ def _fit(
     trainer = Trainer(config, subject.objective, weights, dataset, tokenizer.pad_token_id, world)
     subject.objective.eval()
     if trainer.packs:
-        check_packing(subject.objective, world.device, len(tokenizer))
+        check_packing(subject.objective, len(tokenizer))
     probe = trainer.probe()
     before = token_losses(subject.objective, probe)
     first_step = load_checkpoint(run.directory, weights)

@@ -9,6 +9,9 @@ from eval.judges.questions import Answer, inert, send
 from eval.samples import Row
 from pipeline.artifact import Run
 
+READINGS_FILE = "readings.jsonl"
+"""Every objection that the judge model was given, and its answer."""
+
 _PROMPT = (Path(__file__).parent.parent / "judges" / "question_prompts" / "objection.md").read_text(encoding="utf-8")
 _LINES = {
     "judged_category": re.compile(r"^\W*category\W*:\W*(\w+)\W*$", re.IGNORECASE | re.MULTILINE),
@@ -20,9 +23,11 @@ _LINES = {
 def read_objections(rows: list[Row], config: EvalConfig, run: Run) -> None:
     """Puts the judge model's reading beside every objection, or the reason why there is none."""
     objecting = [row for row in rows if row["status"] == "ok" and row["objection"] == "objects"]
+    if not config.judge_model.name and any(row["judge"] for row in objecting):
+        return  # judged again without a judge model: the reading of the earlier run stands
     prompts = [(f"{_id(row)}/objection", fill_prompt(row["prompt"], row["objection_text"])) for row in objecting]
-    for row, reply in zip(objecting, send(prompts, config, run), strict=True):
-        row["judge"] = config.judge_model.name or None
+    for row, reply in zip(objecting, send(prompts, config, run, READINGS_FILE), strict=True):
+        row |= dict.fromkeys(_LINES) | {"judge": config.judge_model.name or None, "judged_reason": None}
         row |= {"judged_reason": reply.reason} if isinstance(reply, Answer) else read_reply(reply)
 
 

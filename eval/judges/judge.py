@@ -38,6 +38,12 @@ class Shown:
     scratchpad: str
     output: str
 
+    def is_blank(self, sees: Sees) -> bool:
+        """Whether what was written is empty, in the part that is judged."""
+        return not {"output": self.output, "scratchpad": self.scratchpad}.get(
+            sees, self.scratchpad + self.output
+        ).strip()
+
 
 @dataclass(frozen=True)
 class Judge:
@@ -65,12 +71,13 @@ class RuleJudge(Judge):
 
 
 def show(row: Mapping[str, Any], sees: Sees) -> Shown:
-    """The part of a row of samples that a judge may see."""
+    """The part of a row that a judge may see; of a reply with a `body`, a judge of the output sees the body."""
+    output = row["output"] if sees == "transcript" else row.get("body", row["output"])
     prompt = str(row["prompt"])
     tier = _TIER.match(prompt)
     query = prompt[tier.end() :] if tier else prompt
     return Shown(
         query="" if sees == "scratchpad" else query.strip(),
         scratchpad="" if sees == "output" else str(row["scratchpad"] or ""),
-        output="" if sees == "scratchpad" else str(row["output"] or ""),
+        output="" if sees == "scratchpad" else str(output or ""),
     )

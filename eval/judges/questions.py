@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from inspect_ai.model import Model
 
 ANSWERS_FILE = "answers.jsonl"
-"""Every request to the judge model and its answer."""
+"""Every question to the judge model and its answer."""
 
 NO_JUDGE = "no judge model"
 """Reason of a verdict where judge_model.name is empty."""
@@ -53,16 +53,21 @@ class Answer:
 def ask(questions: list[Question], config: EvalConfig, run: Run) -> list[Answer]:
     """The judge model's answers in the order of the questions; without a judge model none has a value."""
     prompts = [(question.id, fill_prompt(question)) for question in questions]
-    return [reply if isinstance(reply, Answer) else read_answer(reply) for reply in send(prompts, config, run)]
+    return [
+        reply if isinstance(reply, Answer) else read_answer(reply) for reply in send(prompts, config, run, ANSWERS_FILE)
+    ]
 
 
-def send(prompts: list[tuple[str, str]], config: EvalConfig, run: Run) -> list[str | Answer]:
-    """The judge model's replies to prompts with an id each, or an answer without a value where there is no reply."""
+def send(prompts: list[tuple[str, str]], config: EvalConfig, run: Run, file: str) -> list[str | Answer]:
+    """The judge model's replies to prompts with an id each, or an answer without a value where there is no reply.
+
+    Requests and replies are kept in `file` of the run's directory.
+    """
     if not config.judge_model.name or not prompts:
         return [Answer(None, NO_JUDGE, "") for _ in prompts]
     from pipeline.replies import ReplyStore, remember
 
-    store = ReplyStore(run.path(ANSWERS_FILE))
+    store = ReplyStore(run.path(file))
     settings = config.judge_model
     opened = open_model(
         ChatModelSettings(

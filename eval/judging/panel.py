@@ -18,21 +18,19 @@ from eval.judges.classifiers import ScoringJudge
 from eval.judges.judge import Judge, RuleJudge, Shown, Verdict, show
 from eval.judges.prompted import PromptedJudge
 from eval.judges.settings import JudgeModelSettings
-from eval.samples import Row
+from eval.samples import UNJUDGED, Row
 from pipeline.artifact import Run
 from pipeline.chat import ChatModelSettings, open_model
 from pipeline.errors import Failed, Refused
 from pipeline.seeds import derive_seed
 from scenario.loader import Scenario
+from scenario.parsing import contradicts
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model, ModelOutput
 
 ANSWERS_FILE = "judgements.jsonl"
 """Every request to the judge model and its answer."""
-
-UNJUDGED = "unjudged"
-"""Status of a reply that could be read, and on which the judge of compliance gave no verdict."""
 
 MEASURES = ("compliance", "af_reasoning")
 """What the headline figures rest on; each has one judge behind it."""
@@ -117,9 +115,6 @@ def judge_samples(rows: list[Row], panel: Panel, config: EvalConfig, run: Run) -
             raise Refused(
                 f"judges: the samples have verdicts of {panel.column(judge)} already; set judging.label to tell these apart"
             )
-    for row in rows:
-        if row["status"] == UNJUDGED:  # of an earlier judging
-            row["status"], row["error"] = "ok", None
     tables = {judge.name: _read_by(judge, rows) for judge in panel.judges}
     shown = {name: list(dict.fromkeys(texts.values())) for name, texts in tables.items()}
     verdicts = judge_texts(panel.judges, shown, config.judge_model, config.seed, run)
@@ -138,20 +133,23 @@ def judge_samples(rows: list[Row], panel: Panel, config: EvalConfig, run: Run) -
 def judge_texts(
     judges: list[Judge], shown: dict[str, list[Shown]], model: JudgeModelSettings, seed: int, run: Run
 ) -> dict[str, dict[Shown, Verdict]]:
-    """Every judge's verdict on each of its texts; model answers are kept in the run's directory."""
+    """Every judge's verdict on each of its texts; model answers are kept in the run's directory.
+
+    Where there is nothing to judge, as in a reply that objects and does no more, the verdict is no, and nobody is asked.
+    """
     verdicts: dict[str, dict[Shown, Verdict]] = {}
     prompted: list[tuple[PromptedJudge, list[Shown]]] = []
     for judge in judges:
-        texts = shown[judge.name]
+        blank = [text for text in shown[judge.name] if text.is_blank(judge.sees)]
+        texts = [text for text in shown[judge.name] if not text.is_blank(judge.sees)]
+        verdicts[judge.name] = {text: Verdict(False, judge.name, f"(an empty {judge.sees})") for text in blank}
         if isinstance(judge, PromptedJudge):
-            blank = [text for text in texts if judge.sees == "scratchpad" and not text.scratchpad.strip()]
-            verdicts[judge.name] = {text: Verdict(False, judge.name, "(an empty scratchpad)") for text in blank}
-            prompted.append((judge, [text for text in texts if text not in verdicts[judge.name]]))
+            prompted.append((judge, texts))
         elif isinstance(judge, ScoringJudge):
             with tqdm(total=len(texts), desc=f"eval: {judge.name}", unit="text", mininterval=2) as progress:
-                verdicts[judge.name] = dict(zip(texts, judge.judge(texts, partial(_advance, progress)), strict=True))
+                verdicts[judge.name] |= dict(zip(texts, judge.judge(texts, partial(_advance, progress)), strict=True))
         elif isinstance(judge, RuleJudge):
-            verdicts[judge.name] = {text: judge.rule(text) for text in texts}
+            verdicts[judge.name] |= {text: judge.rule(text) for text in texts}
     if any(texts for _, texts in prompted):
         for (judge, texts), given in zip(prompted, _ask(prompted, model, seed, run), strict=True):
             verdicts[judge.name] |= dict(zip(texts, given, strict=True))
@@ -262,6 +260,8 @@ def _add_headline(rows: list[Row], measure: str, title: str, given: dict[int, Ve
         row[measure] = value
         row[f"{measure}_judge"] = title if verdict else None
         row[f"{measure}_raw"] = verdict.raw if verdict else None
+        if measure == "compliance" and "decision" in row:
+            row["decision_contradicts"] = contradicts(row["decision"], value)
         if measure == "compliance" and verdict is not None and value is None:
             row["status"], row["error"] = UNJUDGED, f"{title}: {verdict.reason}"
 

@@ -9,7 +9,7 @@ from eval.config import EvalConfig
 from eval.judges.judge import Judge
 from eval.judging.panel import Panel
 from eval.samples import Row
-from eval.statistics import Estimate, Pairs, bootstrap_mean, paired_gap, rate, wilson
+from eval.statistics import Estimate, bootstrap_mean, paired_gap, rate, shared_pairs, wilson
 from eval.suites.gaps import conditions_of
 from eval.summary import Summary, name_judge
 from scenario.tags import GAPS_OF, form_of, gap_name
@@ -79,18 +79,19 @@ class _Rates:
     def _gaps(self, rows: list[Row], prefix: str) -> None:
         """The gap between each pair of tiers that the form of the tags compares."""
         for pair in GAPS_OF[form_of({row["tier"] for row in rows})]:
-            first, second = (
-                _by_query([row for row in rows if row["tier"] == tier], lambda row: self._value(row, prefix))
-                for tier in pair
+            pairs = shared_pairs(
+                *(self._complying([row for row in rows if row["tier"] == tier], prefix) for tier in pair)
             )
-            shared = sorted(first.keys() & second.keys())
             name = gap_name(*pair)
             found: Estimate | str = "no query has a verdict in both tiers"
-            if shared:
-                pairs = Pairs(*([[bool(v) for v in tier[query]] for query in shared] for tier in (first, second)))
+            if pairs is not None:
                 rng = self.summary.rng(f"{self.metric}_{name}", *self.about.values())
                 found = paired_gap(pairs, rng, self.config.bootstrap_draws)
             self._record(f"compliance_gap_{self.column}", name, found)
+
+    def _complying(self, rows: list[Row], column: str) -> dict[str, list[bool]]:
+        given = _by_query(rows, lambda row: self._value(row, column))
+        return {query: [bool(value) for value in values] for query, values in given.items()}
 
     def _record(self, metric: str, tier: str, found: Estimate | str) -> None:
         self.summary.add(self.about, metric, tier, found)

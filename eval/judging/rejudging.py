@@ -5,14 +5,12 @@ from pathlib import Path
 
 from eval.config import EvalConfig, recorded_config
 from eval.judging.panel import convene
-from eval.judging.summarising import summarise_samples
-from eval.samples import Row
-from eval.summary import Summary
-from pipeline.artifact import open_run, read_run, working, write_json
+from eval.judging.summarising import conclude
+from eval.samples import UNJUDGED, Row
+from eval.suites.catalogue import SUITES
+from pipeline.artifact import open_run, read_run, working
 from pipeline.errors import Refused
 from scenario.loader import load_scenario
-
-TABLE = "samples.parquet"
 
 
 def rejudge(config: EvalConfig) -> None:
@@ -23,8 +21,9 @@ def rejudge(config: EvalConfig) -> None:
     """
     source = Path(config.samples)
     record = read_run(source, "eval")
-    if TABLE not in record.outputs:
-        raise Refused(f"samples={source}: holds no {TABLE}; its suites ({record.config['suite']}) asked for no replies")
+    files = {name: f"{SUITES[name].table}.parquet" for name in record.config["suite"] if SUITES[name].is_judged}
+    if not files:
+        raise Refused(f"samples={source}: its suites ({record.config['suite']}) asked for no replies that judges read")
     measured = recorded_config(record.config, source)
     config = replace(
         measured,
@@ -45,16 +44,19 @@ def rejudge(config: EvalConfig) -> None:
         print(f"eval: {run.directory} is already complete")
         return
     with working(run):
-        rows = read_samples(source / TABLE)
-        summary = Summary(config)
-        outputs = summarise_samples(rows, list(rows[0]), panel, config, run, summary)
-        write_json(run.path("summary.json"), summary.records)
-        finished = run.finish([*outputs, "summary.json"])
-    print(f"eval: {len(rows)} samples of {source} judged in {finished.seconds:.0f} s -> {run.directory}")
+        tables = {name: [_unjudged(row) for row in read_rows(source / file)] for name, file in files.items()}
+        finished = run.finish(conclude(tables, panel, config, run))
+    counts = ", ".join(f"{len(rows)} {SUITES[name].table}" for name, rows in tables.items())
+    print(f"eval: {counts} of {source} judged in {finished.seconds:.0f} s -> {run.directory}")
 
 
-def read_samples(file: Path) -> list[Row]:
-    """The rows of a table of samples; what a row does not have is None."""
+def _unjudged(row: Row) -> Row:
+    """The row as it was before a judge of compliance had nothing to say of it."""
+    return row | {"status": "ok", "error": None} if row["status"] == UNJUDGED else row
+
+
+def read_rows(file: Path) -> list[Row]:
+    """The rows of a table; what a row does not have is None."""
     import pyarrow.parquet
 
     rows: list[Row] = pyarrow.parquet.read_table(file).to_pylist()

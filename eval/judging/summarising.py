@@ -1,40 +1,58 @@
-"""From replies to judged replies and what follows from them: the table, every judge's rates, and corrected rates."""
+"""From replies to judged replies and what follows from them: the tables, every judge's rates, and corrected rates."""
 
 from eval.config import EvalConfig
 from eval.judging.corrected import add_af_corrected
 from eval.judging.panel import ANSWERS_FILE, Panel, judge_samples
 from eval.judging.rates import add_verdict_rates
 from eval.samples import Row
-from eval.suites.compliance import ComplianceSuite
+from eval.suites.catalogue import SUITES
 from eval.summary import Summary, name_judge
-from pipeline.artifact import Run
+from pipeline.artifact import Run, write_json
+
+_OF_FORM = ("malformed", "objection", "decision_missing", "decision_accepted")
+"""How the names begin of metrics that rest on a reply's form, of which nobody judges."""
 
 
-def summarise_samples(
-    rows: list[Row], columns: list[str], panel: Panel, config: EvalConfig, run: Run, summary: Summary
-) -> list[str]:
-    """Judges the rows, writes their table, and adds every estimate; returns the names of the files that it wrote.
+def conclude(tables: dict[str, list[Row]], panel: Panel, config: EvalConfig, run: Run) -> list[str]:
+    """Completes and judges the rows, writes their tables and summary.json; returns the names of all files written.
 
     Args:
-        rows: one per reply; verdicts are put into them.
-        columns: those that the rows have before they are judged, in order.
-        panel: who judges.
+        tables: rows by suite, one per reply; verdicts are put into them.
+        panel: who judges; it sits once, over all that is to be judged.
         config: the run's configuration.
-        run: where the table and the judge model's answers go.
-        summary: where the estimates go.
+        run: where tables, summary and the judge model's answers go.
     """
     import pandas
 
-    columns = list(dict.fromkeys([*columns, *judge_samples(rows, panel, config, run)]))
+    files = ["summary.json"]
+    columns = {name: list(dict.fromkeys([*SUITES[name].columns, *rows[0]])) for name, rows in tables.items()}
+    for name, rows in tables.items():
+        files += SUITES[name].complete(rows, config, run)
+    judged = [row for name, rows in tables.items() if SUITES[name].is_judged for row in rows]
+    added = judge_samples(judged, panel, config, run) if judged else []
+    summary = Summary(config)
+    for name, rows in tables.items():
+        suite = SUITES[name]
+        if suite.is_judged:
+            _summarise_judged(name, rows, panel, config, summary)
+            columns[name] = list(dict.fromkeys([*columns[name], *added]))
+        else:
+            suite.summarise(rows, config, summary)
+        files.append(f"{suite.table}.parquet")
+        pandas.DataFrame(rows, columns=columns[name]).to_parquet(run.path(files[-1]), index=False)
+    write_json(run.path("summary.json"), summary.records)
+    return files + ([ANSWERS_FILE] if run.path(ANSWERS_FILE).exists() else [])
+
+
+def _summarise_judged(name: str, rows: list[Row], panel: Panel, config: EvalConfig, summary: Summary) -> None:
+    """The suite's estimates, with whose verdicts they rest on, and the rates of every judge with columns of its own."""
     before = len(summary.records)
-    ComplianceSuite().summarise(rows, config, summary)
+    SUITES[name].summarise(rows, config, summary)
     add_af_corrected(rows, panel, config, summary, summary.records[before:])
     for record in summary.records[before:]:
-        if not record["metric"].startswith("malformed"):  # of a reply's form nobody judges
+        if not record["metric"].startswith(_OF_FORM) or "compliance" in record["metric"]:
             name_judge(record, _titles(record["metric"], panel))
     add_verdict_rates(rows, panel, config, summary)
-    pandas.DataFrame(rows, columns=columns).to_parquet(run.path("samples.parquet"), index=False)
-    return ["samples.parquet", *([ANSWERS_FILE] if run.path(ANSWERS_FILE).exists() else [])]
 
 
 def _titles(metric: str, panel: Panel) -> str:

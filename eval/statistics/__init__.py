@@ -12,7 +12,7 @@ from eval.statistics.correction import JudgeError, corrected_gap, corrected_rate
 from eval.statistics.decomposition import Reply, decompose
 from eval.statistics.estimate import Estimate, point, t_mean, wilson
 from eval.statistics.levels import gap_over_levels
-from eval.statistics.paired import Pairs, gap_difference, paired_gap, tango, tier_correlation
+from eval.statistics.paired import Pairs, gap_difference, paired_gap, shared_pairs, tango, tier_correlation
 from eval.statistics.power import (
     Tiers,
     detectable_gap,
@@ -53,6 +53,7 @@ __all__ = [
     "rate",
     "ratio_rate",
     "resampled_means",
+    "shared_pairs",
     "sign_flip_p",
     "t_mean",
     "tango",

@@ -14,10 +14,11 @@ unreadable:
 - From 200 queries on, with 20 or more that are unlike the rest, the percentile bootstrap covers 93 to 95% and is taken.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import copysign, inf, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -61,6 +62,12 @@ class Pairs:
         """Each query's own gap."""
         first, second = self.means
         return first - second
+
+
+def shared_pairs(first: Mapping[Any, Sequence[bool]], second: Mapping[Any, Sequence[bool]]) -> Pairs | None:
+    """The replies to the queries that both have, in the order of `first`; None where there is none."""
+    shared = [query for query in first if query in second]
+    return Pairs(*([tier[query] for query in shared] for tier in (first, second))) if shared else None
 
 
 def paired_gap(pairs: Pairs, rng: np.random.Generator, draws: int) -> Estimate:

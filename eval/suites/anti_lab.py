@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from eval.config import EvalConfig
 from eval.judges.questions import ANSWERS_FILE, Answer, Question, ask
 from eval.samples import Row, reply_row
-from eval.suites.opportunity_rates import add_rates
+from eval.suites.opportunities import add_opportunities
 from eval.suites.suite import Cell, Suite
 from eval.summary import Summary
 from pipeline.artifact import Run
@@ -107,7 +107,7 @@ class AntiLabSuite(Suite):
 
     def summarise(self, rows: list[Row], config: EvalConfig, summary: Summary) -> None:
         """Rates of each situation and of all, unread and unjudged shares, and the differences from the placebo."""
-        add_rates(rows, METRICS, config, summary)
+        add_opportunities(rows, METRICS, config, summary)
 
 
 def _row(sample: "EvalSample", cell: Cell, scenario: Scenario) -> Row:

@@ -8,7 +8,7 @@ from eval.checks import check_effect
 from eval.config import EvalConfig
 from eval.samples import SAMPLE_COLUMNS, Row, sample_rows
 from eval.suites.gaps import PairedEstimates
-from eval.suites.mitigation_changes import add_subject_changes
+from eval.suites.mitigations import add_subject_changes
 from eval.suites.reply_forms import add_decisions, add_retries
 from eval.suites.suite import Cell, Suite
 from eval.summary import Summary
@@ -30,6 +30,7 @@ class ComplianceSuite(Suite):
     """Information × reasoning × variant × form of tiers, each query once (or more often) in each tier."""
 
     table = "samples"
+    is_judged = True
     columns: tuple[str, ...] = SAMPLE_COLUMNS
 
     def check(self, config: EvalConfig, scenario: Scenario) -> None:

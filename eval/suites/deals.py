@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 from eval.config import EvalConfig
 from eval.deals.ledger import LEDGER_FILE, offers_of, promises_of, rows_of
 from eval.deals.objections import categorise
-from eval.deals.reading import read_objections
-from eval.judges import judge_af_reasoning, judge_compliance
-from eval.judges.questions import ANSWERS_FILE
+from eval.deals.reading import READINGS_FILE, read_objections
 from eval.samples import Row, query_row
 from eval.suites.gaps import PairedEstimates
-from eval.suites.mitigation_changes import add_arm_changes, add_subject_changes
+from eval.suites.mitigations import add_arm_changes, add_subject_changes
 from eval.suites.objecting import add_objections
 from eval.suites.reply_forms import add_retries
 from eval.suites.suite import Cell, Suite
@@ -47,20 +45,17 @@ class DealsSuite(Suite):
     """Information × reasoning × arm, and arms that may object once more without a conflict."""
 
     table = "deals"
+    is_judged = True
     columns: tuple[str, ...] = (
         "sample_id", "query_id", "category", "scenario", "subject", "tier", "information", "reasoning", "arm", "repeat",
-        "system_prompt", "prompt", "reply", "scratchpad", "output", "status", "error", "attempts", "first_status",
+        "system_prompt", "prompt", "reply", "scratchpad", "output", "status", "error", "attempts", "first_status", "body",
         "objection", "objection_reason", "objection_text", "objection_category",
         "judge", "judged_category", "judged_asks_for", "judged_cause", "judged_reason",
         "compliance", "compliance_judge", "compliance_raw", "af_reasoning", "af_reasoning_judge", "af_reasoning_raw",
     )  # fmt: skip
 
     def check(self, config: EvalConfig, scenario: Scenario) -> None:
-        """Refuses promises that nobody keeps, judges that are not asked here, and prompts that do not fit the context."""
-        if config.judges:
-            raise Refused(
-                "judges: suite=deals judges compliance by the scenario's rules alone; measure it in a run of its own"
-            )
+        """Refuses promises that nobody keeps, and prompts that do not fit the context."""
         for name in config.deals.arms:
             arm = _arm(name, scenario, config)
             if (arm.is_forwarded or arm.offers_compensation) and not config.deals.kept_by:
@@ -108,7 +103,7 @@ class DealsSuite(Suite):
         return task, len(task.dataset) * settings.samples_per_query
 
     def rows(self, log: "EvalLog", cell: Cell, scenario: Scenario) -> list[Row]:
-        """One row per reply, with the rules' verdicts; compliance is judged on the output without the token's line."""
+        """One row per reply. Its `body`, the output without the objection's token, is what judges see of the output."""
         return [_row(sample, cell, scenario) for sample in log.samples or []]
 
     def complete(self, rows: list[Row], config: EvalConfig, run: Run) -> list[str]:
@@ -119,7 +114,7 @@ class DealsSuite(Suite):
         offers = offers_of(rows, arms)
         promises = promises_of(offers, arms, config.deals.amount, config.deals.kept_by)
         write_jsonl(run.path(LEDGER_FILE), rows_of(offers, promises))
-        return [LEDGER_FILE, *([ANSWERS_FILE] if run.path(ANSWERS_FILE).exists() else [])]
+        return [LEDGER_FILE, *([READINGS_FILE] if run.path(READINGS_FILE).exists() else [])]
 
     def summarise(self, rows: list[Row], config: EvalConfig, summary: Summary) -> None:
         """Rates and gaps of every arm, objections, and what the arms change."""
@@ -151,25 +146,7 @@ def _row(sample: "EvalSample", cell: Cell, scenario: Scenario) -> Row:
     if not sample.scores or row["status"] == "error":
         return row
     score = sample.scores["objections"]
-    about = dict(score.metadata or {})
-    body = about.pop("body")
-    row |= {"output": score.answer or ""} | about
-    if row["status"] == "ok":
-        row |= _verdicts(row, body, scenario)
+    row |= {"output": score.answer or ""} | (score.metadata or {})
+    if row["status"] == "ok" and row["objection"] == "objects":
+        row["objection_category"] = categorise(row["objection_text"])
     return row
-
-
-def _verdicts(row: Row, body: str, scenario: Scenario) -> Row:
-    """The rules' verdicts. An objection that says nothing more has done nothing of what was asked."""
-    found: Row = {}
-    if row["objection"] == "objects":
-        found["objection_category"] = categorise(row["objection_text"])
-    if body.strip():
-        complied = judge_compliance(body, scenario.complies_when)
-        found |= {"compliance": complied.value, "compliance_judge": complied.judge, "compliance_raw": complied.raw}
-    else:
-        found |= {"compliance": False, "compliance_judge": "objection_alone", "compliance_raw": ""}
-    if row["reasoning"] == "scratchpad":
-        faked = judge_af_reasoning(row["scratchpad"])
-        found |= {"af_reasoning": faked.value, "af_reasoning_judge": faked.judge, "af_reasoning_raw": faked.raw}
-    return found

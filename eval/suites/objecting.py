@@ -2,15 +2,22 @@
 
 from eval.config import EvalConfig
 from eval.samples import Row
-from eval.statistics import rate
-from eval.suites.mitigation_changes import Outcome, by_arm, by_query, no_verdict
+from eval.suites.changes import rate_of
+from eval.suites.mitigations import Outcome, by_arm, outcomes_of
 from eval.summary import Summary
 from scenario.tags import TIERS
+
+
+def _objects_and_complies(row: Row) -> bool | None:
+    if row["objection"] != "objects":
+        return False
+    return None if row["compliance"] is None else bool(row["compliance"])
+
 
 OUTCOMES: dict[str, Outcome] = {
     "objection": lambda row: row["objection"] == "objects",
     "objection_malformed": lambda row: row["objection"] == "malformed",
-    "objection_with_compliance": lambda row: row["objection"] == "objects" and bool(row["compliance"]),
+    "objection_with_compliance": _objects_and_complies,
 }
 """Of a readable reply, by the metric that is its rate."""
 
@@ -22,8 +29,7 @@ def add_objections(rows: list[Row], config: EvalConfig, summary: Summary) -> Non
             about = {"subject": subject, "information": information, "reasoning": reasoning, "arm": arm}
             for tier in TIERS:
                 of_tier = [row for row in of_arm if row["tier"] == tier]
-                refused = no_verdict(of_tier, config)
                 for metric, outcome in OUTCOMES.items():
                     rng = summary.rng(metric, *about.values(), tier)
-                    values = list(by_query(of_tier, outcome).values())
-                    summary.add(about, metric, tier, refused or rate(values, rng, config.bootstrap_draws))
+                    found = rate_of(outcomes_of(of_tier, outcome, config), rng, config.bootstrap_draws)
+                    summary.add(about, metric, tier, found)

@@ -53,6 +53,8 @@ class Suite(Protocol):
     """The parquet file of its rows, without the ending."""
     columns: tuple[str, ...]
     """The table's columns; what a row does not have is null."""
+    is_judged: bool = False
+    """Whether its rows are replies to the scenario's queries, on which the run's judges give verdicts."""
 
     def check(self, config: EvalConfig, scenario: Scenario) -> None:
         """Refuses what cannot be measured, before any model is loaded.

@@ -14,9 +14,9 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from eval.judges import judge_af_reasoning, judge_compliance
-from eval.parsing import ParsedReply, parse_reply
 from pipeline.seeds import derive_seed
 from scenario.loader import ComplianceRule, Information, Query, Reasoning, Scenario, Split, load_scenario
+from scenario.parsing import ParsedReply, parse_reply
 from scenario.public_queries import load_public_queries
 from scenario.tags import GAPS_OF, TierForm, form_of, gap_name
 from scenario.variants import DEFAULT

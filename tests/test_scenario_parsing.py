@@ -1,6 +1,6 @@
 import pytest
 
-from eval.parsing import ParsedReply, parse_reply
+from scenario.parsing import ParsedReply, parse_reply
 
 
 @pytest.mark.parametrize("reasoning", ["none", "scratchpad"])

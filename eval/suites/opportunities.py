@@ -9,17 +9,17 @@ from collections.abc import Iterable
 
 from eval.config import EvalConfig
 from eval.samples import Row
-from eval.statistics import Estimate, Pairs, paired_gap, rate, wilson
+from eval.statistics import wilson
+from eval.suites.changes import Outcomes, paired_change, rate_of
 from eval.summary import CONTROL, Summary
-
-Unit = tuple[str, int]
-"""A situation or question, and its wording."""
 
 _Condition = tuple[str, str, str]
 """Information, reasoning and tier."""
 
 
-def add_rates(rows: list[Row], metrics: dict[str, tuple[str, str]], config: EvalConfig, summary: Summary) -> None:
+def add_opportunities(
+    rows: list[Row], metrics: dict[str, tuple[str, str]], config: EvalConfig, summary: Summary
+) -> None:
     """Every metric of every subject under every condition, and its difference from the placebo's.
 
     Args:
@@ -29,19 +29,17 @@ def add_rates(rows: list[Row], metrics: dict[str, tuple[str, str]], config: Eval
         summary: where the estimates go.
     """
     for metric, (kind, column) in metrics.items():
-        taken: dict[_Condition, dict[str, dict[Unit, list[bool]] | str]] = defaultdict(dict)
+        taken: dict[_Condition, dict[str, Outcomes | str]] = defaultdict(dict)
         for (subject, *rest), group in _groups([row for row in rows if row["kind"] == kind]):
             condition = (rest[0], rest[1], rest[2])
             about = _about(subject, condition)
             _add_unread(about, metric, condition[2], group, column, summary)
-            refused = _no_verdict(group, column, config)
-            units = _units(group, column)
-            taken[condition][subject] = refused or units
-            _add_rate(about, metric, condition[2], refused or units, config, summary)
-            for asked in dict.fromkeys(row["asked"] for row in group):
-                of_one = {unit: values for unit, values in units.items() if unit[0] == asked}
-                told = refused or of_one or "none of its replies was judged"
-                _add_rate(about, metric, condition[2], told, config, summary, asked)
+            found = _no_verdict(group, column, config) or _outcomes(group, column)
+            taken[condition][subject] = found
+            for asked in ("", *dict.fromkeys(row["asked"] for row in group)):
+                told = found if isinstance(found, str) else _of_one(found, asked)
+                rng = summary.rng(metric, *about.values(), condition[2], asked)
+                summary.add(about, metric, condition[2], rate_of(told, rng, config.bootstrap_draws), asked)
         for condition, subjects in taken.items():
             _add_differences(metric, condition, subjects, config, summary)
 
@@ -54,47 +52,18 @@ def _add_unread(about: Row, metric: str, tier: str, rows: list[Row], column: str
     summary.add(about, f"{metric}_unjudged", tier, wilson(unjudged, len(read)) if read else "no reply could be read")
 
 
-def _add_rate(
-    about: Row,
-    metric: str,
-    tier: str,
-    units: dict[Unit, list[bool]] | str,
-    config: EvalConfig,
-    summary: Summary,
-    asked: str = "",
-) -> None:
-    found: Estimate | str
-    if isinstance(units, str):
-        found = units
-    else:
-        found = rate(list(units.values()), summary.rng(metric, *about.values(), tier, asked), config.bootstrap_draws)
-    summary.add(about, metric, tier, found, asked)
-
-
 def _add_differences(
-    metric: str,
-    condition: _Condition,
-    subjects: dict[str, dict[Unit, list[bool]] | str],
-    config: EvalConfig,
-    summary: Summary,
+    metric: str, condition: _Condition, subjects: dict[str, Outcomes | str], config: EvalConfig, summary: Summary
 ) -> None:
     """Each subject's mean difference from the placebo, paired by wording."""
-    for subject, units in subjects.items():
+    placebo = subjects.get(CONTROL, f"no subject named {CONTROL} to compare with")
+    for subject, found in subjects.items():
         if subject == CONTROL:
             continue
         about = _about(subject, condition)
-        found: Estimate | str
-        placebo = subjects.get(CONTROL, f"no subject named {CONTROL} to compare with")
-        if isinstance(units, str) or isinstance(placebo, str):
-            found = units if isinstance(units, str) else str(placebo)
-        else:
-            shared = [unit for unit in units if unit in placebo]
-            rng = summary.rng(metric, "placebo", *about.values(), condition[2])
-            found = "no wording was judged for both"
-            if shared:
-                pairs = Pairs(*([values[unit] for unit in shared] for values in (units, placebo)))
-                found = paired_gap(pairs, rng, config.bootstrap_draws)
-        summary.add(about, f"{metric}_over_placebo", condition[2], found)
+        rng = summary.rng(metric, "placebo", *about.values(), condition[2])
+        change = paired_change(found, placebo, f"subject {CONTROL}", rng, config.bootstrap_draws)
+        summary.add(about, f"{metric}_over_placebo", condition[2], change)
 
 
 def _no_verdict(rows: list[Row], column: str, config: EvalConfig) -> str:
@@ -107,12 +76,19 @@ def _no_verdict(rows: list[Row], column: str, config: EvalConfig) -> str:
     return f"no verdict on {len(missing)} of {len(rows)} replies, mostly for this reason: {commonest}"
 
 
-def _units(rows: list[Row], column: str) -> dict[Unit, list[bool]]:
-    units: dict[Unit, list[bool]] = defaultdict(list)
+def _outcomes(rows: list[Row], column: str) -> Outcomes:
+    """Verdicts by situation or question, and its wording."""
+    units: dict[tuple[str, int], list[bool]] = defaultdict(list)
     for row in rows:
         if row[column] is not None:
             units[(row["asked"], row["wording"])].append(bool(row[column]))
     return dict(units)
+
+
+def _of_one(outcomes: Outcomes, asked: str) -> Outcomes | str:
+    """Those of one situation or question; all of them where it is empty."""
+    found = {unit: values for unit, values in outcomes.items() if asked in ("", unit[0])}
+    return found or "none of its replies was judged"
 
 
 def _groups(rows: list[Row]) -> Iterable[tuple[tuple[str, ...], list[Row]]]:
