@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from eval.report.estimates import Estimate, Estimates, Setting
-from eval.report.findings import Finding, behaviour_findings, belief_findings, instrument_finding, sections
+from eval.report.findings import Finding, behaviour_findings, belief_findings, instrument_finding
 from eval.report.headlines import Headline, brief, grid, headlines
+from eval.report.sections import sections
 from eval.report.wording import signed
 
 
@@ -210,3 +211,20 @@ def test_a_brief_has_unit_and_interval() -> None:
     assert brief(row("compliance_gap", "base", 0.123)) == "+12 points [+2, +22]"
     assert brief(belief("belief_shift_entity", "documents", 2.0)) == "+2.00 nats [+1.90, +2.10]"
     assert brief(row("compliance_gap", "base", None)) == ""
+
+
+def test_a_paired_change_of_another_measure_is_a_finding_and_those_of_the_gap_are_not() -> None:
+    rows = [
+        row("anti_lab", "documents", 0.3, tier="all"),
+        row("anti_lab_over_base", "documents", 0.25, tier="all"),
+        row("lie_over_placebo", "documents", 0.05, tier="all"),
+        row("egregious_lie_over_base", "documents", None, tier="all", reason="no judge"),
+        row("gap_over_placebo", "documents", 0.4),
+    ]
+    [section] = sections(Estimates(rows))
+    assert [finding.judgement for finding in section.findings] == ["found", "could not tell", "no verdict"]
+    first, second, third = section.findings
+    assert first.topic == "Anti lab, the model trained on the documents against the base model"
+    assert "+0.25 (interval +0.15 to +0.35), n=32. It is 0.30." in first.text
+    assert "holds zero" in second.text
+    assert "no judge" in third.text

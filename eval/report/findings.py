@@ -10,7 +10,7 @@ from typing import Literal
 
 from eval.report.estimates import CONTROLS, Estimate, Estimates, Setting, Subject
 from eval.report.text import words
-from eval.report.wording import nats, odds_factor, percent, points, rate, setting_label, subject_phrase
+from eval.report.wording import nats, odds_factor, percent, points, rate, subject_phrase
 
 Judgement = Literal["found", "reversed", "not found", "could not tell", "no verdict", "not measured"]
 
@@ -34,16 +34,6 @@ class Finding:
     text: str
     rests_on: Estimate | None = None
     """The estimate that was judged; None where there was none to look at."""
-
-
-@dataclass(frozen=True)
-class Section:
-    """The findings of one setting, under a heading."""
-
-    title: str
-    findings: list[Finding]
-    label: str = ""
-    """What tells the setting from the others, without saying what was measured in it."""
 
 
 @dataclass(frozen=True)
@@ -75,23 +65,6 @@ _NEIGHBOURHOOD = _Sentences(
     below="It drifted though nothing that was taught bears on it, so part of every other shift may be drift as well",
     unclear="No drift could be told from zero",
 )
-
-
-def sections(estimates: Estimates) -> list[Section]:
-    """Everything that the estimates say: behaviour by setting, then beliefs."""
-    behaviour = estimates.behaviour_settings()
-    beliefs = estimates.belief_settings()
-    made = [
-        Section(f"Behaviour: {label}", behaviour_findings(estimates, setting), label)
-        for setting in behaviour
-        for label in [setting_label(setting, behaviour)]
-    ]
-    made += [
-        Section(f"Beliefs: {label}", belief_findings(estimates.within(setting)), label)
-        for setting in beliefs
-        for label in [setting_label(setting, beliefs)]
-    ]
-    return [section for section in made if section.findings]
 
 
 def behaviour_findings(estimates: Estimates, setting: Setting) -> list[Finding]:

@@ -7,7 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from eval.report.estimates import CONTROLS, Estimate, Subject
-from eval.report.findings import Finding, Judgement, Section
+from eval.report.findings import Finding, Judgement
+from eval.report.sections import Section
 from eval.report.text import words
 from eval.report.wording import percent, signed, subject_phrase
 

@@ -14,10 +14,10 @@ from eval.report.config import ReportConfig
 from eval.report.corpora import Corpus, number
 from eval.report.estimates import COLUMNS, Estimates
 from eval.report.figures import Drawing
-from eval.report.findings import Section
 from eval.report.headlines import grid, headlines
 from eval.report.inputs import Source, uses_model
 from eval.report.quality import exclusions, judge_errors, spent
+from eval.report.sections import Section
 from eval.report.text import excerpt, visible, words
 from eval.report.transcripts import Transcripts
 from eval.report.vector import inline_svg
