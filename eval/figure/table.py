@@ -13,12 +13,15 @@ from eval.report.inputs import Source
 from eval.report.text import words
 from pipeline.artifact import read_run
 from pipeline.errors import Refused
+from scenario.variants import DEFAULT
 
 OURS, PUBLISHED = "ours", "published"
 
 _NUMBERS = ("estimate", "ci_low", "ci_high")
 _NOUNS = {"scratchpad": "with scratchpad", "documents": "taught by documents", "prompt": "told in the prompt"}
 _EMBEDDED_MODEL = "SmolLM2-135M"
+_USUAL_NAMES = "fictional"
+_FORMS_OF_TIERS = {"three": "three tiers", "absent": "no tags"}
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,7 @@ def _our_row(config: FigureConfig, estimate: Estimate, about: Values) -> Row:
         claim=config.claim,
         metric=estimate.metric,
         group=_told(config.groups, about),
-        row=_told(config.rows, about) or _model_name(about.get("model", "")),
+        row=_told(config.rows, about) or _nameless(config.rows, about),
         tier=estimate.tier,
         source=OURS,
         estimate=estimate.estimate,
@@ -202,8 +205,9 @@ def _published_row(config: FigureConfig, value: Published) -> Row:
 
 
 def _told(columns: list[str], about: Values) -> str:
-    """The values of these columns in words, those that are empty left out."""
-    return ", ".join(_word(column, str(about[column])) for column in columns if about[column])
+    """The values of these columns in words, those that are empty or usual left out."""
+    told = (_word(column, str(about[column])) for column in columns if about[column])
+    return ", ".join(word for word in told if word)
 
 
 def _word(column: str, value: str) -> str:
@@ -220,8 +224,15 @@ def _word(column: str, value: str) -> str:
     if column == "rank":
         return f"rank {value}"
     if column == "identity":
-        return f"names: {words(value)}"
+        return "" if value == _USUAL_NAMES else f"names: {words(value)}"
+    if column == "arm" and value in _FORMS_OF_TIERS:
+        return _FORMS_OF_TIERS[value]
     return words(value) if column in ("scenario", "subject", "arm", "fact") else f"{column}={value}"
+
+
+def _nameless(columns: list[str], about: Values) -> str:
+    """What stands beside a row of which every column is empty."""
+    return DEFAULT if "arm" in columns else _model_name(about.get("model", ""))
 
 
 def _model_name(model: str) -> str:
