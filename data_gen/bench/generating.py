@@ -45,10 +45,10 @@ def bench_generating(rounds: int, is_quick: bool = False) -> list[Comparison]:
         ]
 
 
-def bench_server(address: str, served: str, rounds: int) -> Comparison:
+def bench_server(address: str, served: str, rounds: int, count: int = _NUM_PROMPTS) -> Comparison:
     """A running server that speaks OpenAI's protocol, against that protocol's own client without anything around it."""
     settings: dict[str, Any] = {"name": f"vllm/{served}", "base_urls": [address], "max_connections": _AT_ONCE}
-    prompts = document_prompts(_NUM_PROMPTS, "facts")
+    prompts = document_prompts(count, "facts")
     with _through_data_gen(**settings) as ask, _by_client(address, served) as client:
         name = "SmolLM2-135M on a vLLM server, requests for documents that share facts"
         return _compare(name, prompts, ask, client, f"openai's client, {_AT_ONCE} at once", rounds)
