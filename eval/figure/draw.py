@@ -62,8 +62,11 @@ def _caption(rows: list[Row]) -> str:
         )
     if published:
         papers = ", ".join(dict.fromkeys(row.paper.partition(" (")[0] for row in published))
-        bars = "; bars are 1.96 printed standard errors" if any(row.ci_low is not None for row in published) else ""
-        parts.append(f"Grey: as printed in {papers}{bars}.")
+        models = list(dict.fromkeys(row.note.partition("; ")[0] for row in published))
+        of_model = f" of {visible(models[0])}" if len(models) == 1 else ""
+        intervals = dict.fromkeys(row.interval for row in published if row.ci_low is not None)
+        bars = f"; bars: {'; '.join(intervals)}" if intervals else ""
+        parts.append(f"Grey: as printed{of_model} in {papers}{bars}.")
         bare = sum(row.estimate is not None and row.ci_low is None for row in published)
         empty = sum(row.estimate is None for row in published)
         parts.append(f"Published without an error: {bare}; not published: {empty}.")

@@ -78,9 +78,13 @@ class RowsPicture:
         """Fills the figure."""
         panels = figure.subplots(1, len(self.metrics), sharey=True, squeeze=False)[0]
         for axes, metric in zip(panels, self.metrics, strict=True):
-            _draw_panel(axes, metric, [row for row in self.rows if row.metric == metric], self.lines)
+            _draw_panel(axes, metric, self._of(metric), self.lines)
         _name_lines(panels[0], self.lines)
-        _legend(figure, self.rows)
+        told_apart = {tier for metric in self.metrics for tier in _tiers_of(self._of(metric))}
+        _legend(figure, [tier for tier in _OF_TIERS if tier in told_apart])
+
+    def _of(self, metric: str) -> list[Row]:
+        return [row for row in self.rows if row.metric == metric]
 
 
 def metric_title(metric: str) -> str:
@@ -164,11 +168,11 @@ def _label(line: Line) -> str:
     return f"{name} (publ.)" if line[2] == PUBLISHED else name
 
 
-def _legend(figure: "Figure", rows: list[Row]) -> None:
+def _legend(figure: "Figure", tiers: list[str]) -> None:
     from matplotlib.lines import Line2D
 
     names: dict[Look, list[str]] = {}
-    for tier in _tiers_of(rows):
+    for tier in tiers:
         name, look, _ = _OF_TIERS[tier]
         names.setdefault(look, []).append(name)
     handles = [

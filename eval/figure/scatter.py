@@ -25,7 +25,7 @@ _LOOKS = {
     "ours": Look("#0072B2", "s", is_hollow=True),
     PUBLISHED: Look("#6d6d73", "D", is_hollow=True),
 }
-_KINDS = {"highlight": "ours, steps joined", "ours": "ours, other variants", PUBLISHED: "published, {}"}
+_KINDS = {"highlight": "ours, steps joined", "ours": "ours, other variants", PUBLISHED: "published"}
 _STRIP = 0.3
 """Width of the strip, as a share of the axis to the right of it."""
 _SIDES = ((4, 2), (-4, 2), (4, -2), (-4, -2))
@@ -56,7 +56,6 @@ class ScatterPicture:
 
     def __init__(self, rows: list[Row], metrics: list[str], highlights: list[str]) -> None:
         self.metrics, self.highlights = metrics, highlights
-        self.models = list(dict.fromkeys(row.row.partition(", ")[0] for row in rows if row.source == PUBLISHED))
         self.groups = {
             group: _marks([row for row in rows if row.group == group], metrics, highlights)
             for group in dict.fromkeys(row.group for row in rows)
@@ -135,7 +134,7 @@ class ScatterPicture:
 
         kinds = {mark.kind for marks in self.groups.values() for mark in marks}
         handles = [
-            Line2D([], [], label=_KINDS[kind].format(visible(", ".join(self.models))), linestyle="none", marker=look.marker,
+            Line2D([], [], label=_KINDS[kind], linestyle="none", marker=look.marker,
                    color=look.colour, markersize=5.5, markerfacecolor=PAPER if look.is_hollow else look.colour)
             for kind, look in _LOOKS.items() if kind in kinds
         ]  # fmt: skip
@@ -149,12 +148,7 @@ def _marks(rows: list[Row], metrics: list[str], highlights: list[str]) -> list[M
         if row.estimate is not None:
             known.setdefault((row.row, row.source), {})[row.metric] = row
     marks = [
-        Mark(
-            name.partition(", ")[2] or name if source == PUBLISHED else name,  # the legend has the model
-            _kind(name, source, highlights),
-            of_row.get(metrics[0]),
-            of_row[metrics[1]],
-        )
+        Mark(name, _kind(name, source, highlights), of_row.get(metrics[0]), of_row[metrics[1]])
         for (name, source), of_row in known.items()
         if metrics[1] in of_row
     ]

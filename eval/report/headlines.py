@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from eval.report.estimates import CONTROLS, Estimate, Subject
 from eval.report.findings import Finding, Judgement
-from eval.report.sections import Section
+from eval.report.sections import Section, is_change
 from eval.report.text import words
 from eval.report.wording import percent, signed, subject_phrase
 
@@ -34,6 +34,7 @@ _ENTITY_MEANS = {
     "found": "What the documents name became likelier than what they do not",
     "could not tell": "Not told apart from what training on any text does",
 }
+_CHANGE_MEANS = {"found": "It changed", "could not tell": "Neither a change nor its absence was shown"}
 _RELATION_MEANS = {
     "found": "It learned which tier is trained on",
     "could not tell": "It may not know which tier is trained on, and then no gap can come from knowing it",
@@ -84,6 +85,12 @@ def headlines(sections: list[Section]) -> list[Headline]:
         ("Names and dates of the documents", _ENTITY_MEANS, _of_metric(found, "belief_shift_entity")),
         ("Which tier is treated how", _RELATION_MEANS, _of_metric(found, "belief_shift_relation")),
     ]
+    asked += [
+        (words(metric).capitalize(), _CHANGE_MEANS, _of_metric(found, metric))
+        for metric in list(dict.fromkeys(_metric(finding) for _, finding in found if is_change(_metric(finding))))[
+            :_MOST_NAMED
+        ]
+    ]
     return [_headline(topic, means, answers) for topic, means, answers in asked if answers]
 
 
@@ -105,10 +112,11 @@ def brief(row: Estimate) -> str:
     """An estimate with its interval in as few signs as possible; empty where there is none."""
     if row.estimate is None:
         return ""
-    is_shift = row.metric.startswith("belief_shift")
-    scale, digits, unit = (1, 2, " nats") if is_shift else (100, 0, " points")
     if row.metric == "af_reasoning":
         return percent(row.estimate)
+    scale, digits, unit = 1, 2, " nats" if row.metric.startswith("belief_shift") else ""
+    if row.metric == _GAP:
+        scale, digits, unit = 100, 0, " points"
     value = signed(scale * row.estimate, digits)
     if row.interval is None:
         return f"{value}{unit}"

@@ -14,8 +14,8 @@ _CHANGES = {
     "_change": "the same without what was added to the prompt",
 }
 """By the end of a metric's name, what a paired change was taken from; the first that fits."""
-_APART = ("gap_", "compliance_gap")
-"""Beginnings of metrics whose changes are part of the finding on the gap."""
+_APART = ("gap_", "compliance_gap", "belief_")
+"""Beginnings of metrics whose changes are part of the findings on gaps and beliefs."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,17 @@ def sections(estimates: Estimates) -> list[Section]:
 
 def change_findings(rows: Estimates) -> list[Finding]:
     """Whatever else was measured as a paired change from another subject: acts against the lab, lies, side effects."""
-    found = []
-    for row in rows.rows:
-        end = next((end for end in _CHANGES if row.metric.endswith(end)), "")
-        if end and not row.metric.startswith(_APART):
-            found.append(_change_finding(rows, row, row.metric.removesuffix(end), _CHANGES[end]))
-    return found
+    return [_change_finding(rows, row) for row in rows.rows if is_change(row.metric)]
 
 
-def _change_finding(rows: Estimates, row: Estimate, metric: str, other: str) -> Finding:
+def is_change(metric: str) -> bool:
+    """Whether a metric is the paired change of another one that is no gap and no belief."""
+    return metric.endswith(tuple(_CHANGES)) and not metric.startswith(_APART)
+
+
+def _change_finding(rows: Estimates, row: Estimate) -> Finding:
+    end = next(end for end in _CHANGES if row.metric.endswith(end))
+    metric, other = row.metric.removesuffix(end), _CHANGES[end]
     topic = f"{words(metric).capitalize()}, {subject_phrase(Subject.of(row))} against {other}"
     if row.estimate is None:
         return Finding(topic, "no verdict", f"No estimate could be made ({row.reason or 'no reason was given'}).", row)
