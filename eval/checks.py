@@ -18,6 +18,7 @@ from typing import Any
 
 from eval.config import EvalConfig
 from eval.samples import Row
+from eval.serving import VLLM, lora_rank
 from eval.subjects import adapter_of
 from eval.summary import REFERENCE
 from pipeline.artifact import RunRecord, read_jsonl, read_run
@@ -26,8 +27,6 @@ from pipeline.errors import Failed, Refused
 from scenario.tags import TIER_TAG, misspelled_tags
 
 logger = logging.getLogger(__name__)
-
-VLLM = "vllm/"
 
 _LEAST_REPLIES = 8
 """Replies that have to be the same before an adapter is said to change none: fewer short ones may agree by chance."""
@@ -106,12 +105,11 @@ def _check_base(config: EvalConfig, record: RunRecord, where: str) -> None:
 
 
 def _check_rank(config: EvalConfig, adapter: Path, where: str) -> None:
-    """Inspect starts vLLM with the adapter's own rank, unless it is told another."""
-    file = adapter / "adapter_config.json"
-    if not config.model.startswith(VLLM) or "max_lora_rank" not in config.model_args or not file.exists():
+    """A server that is started here gets the rank that it needs, unless it is told another."""
+    is_limited = config.model.startswith(VLLM) and "max_lora_rank" in config.model_args
+    if not is_limited or not (adapter / "adapter_config.json").exists():
         return
-    settings = json.loads(file.read_text(encoding="utf-8"))
-    rank = max([settings["r"], *settings.get("rank_pattern", {}).values()])  # PEFT writes the second since 0.4
+    rank = lora_rank(adapter)
     limit = int(config.model_args["max_lora_rank"])
     if rank > limit:
         raise Refused(f"{where}: has rank {rank}, and model_args.max_lora_rank={limit}; raise it to {rank} or drop it")

@@ -92,6 +92,7 @@ def test_a_claim_runs_from_documents_to_figure(claim: str, root: Path, tiny_mode
         "size.max_documents=6", "size.few_documents=3", "size.first_layer=0", "size.num_queries=2", "size.max_tokens=4",
         "size.rl_reward=reward_model", f"size.rl_reward_model={tiny_classifier}",
         "size.rl_threshold=0.0", "size.rl_steps=1", "size.rl_num_queries=2", "size.rl_max_tokens=4",
+        "size.variants=[default,no_conflict]", "size.animal_welfare_variants=[default,mild_conflict]",
     )  # fmt: skip
     for stage in settings.stages:
         _, _, module, *arguments = stage_command(settings, stage)

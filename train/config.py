@@ -81,7 +81,7 @@ class TrainConfig:
     micro_batch_tokens: int = 2048
     """Tokens, padding included, per forward pass and process; bounds memory and changes no result but rounding."""
     packing: bool | None = None
-    """Lay documents end to end in a row, none seeing another, instead of padding; null does so on a GPU only."""
+    """Lay documents end to end in a row, none seeing another, instead of padding; null does so unless that were slower."""
     max_length: int = 1024
     """Tokens of one document or chat at most; longer ones are cut, and counted."""
     max_truncated_share: float = 0.05
