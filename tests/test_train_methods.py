@@ -158,6 +158,7 @@ def test_tensorboard_is_given_every_step(make_config: MakeConfig, documents_run:
         ({"parallel": "fsdp", "lora": LoraSettings(dora=True)}, "DoRA needs whole weights"),
         ({"parallel": "layers", "processes": 2}, "layers are dealt out by a single process"),
         ({"processes": 0}, "processes=0: must be above 0"),
+        ({"parallel": "zero3"}, "parallel=zero3: use parallel=fsdp, which shards"),
         ({"schedule": "step"}, "schedule=step: must be one of linear, cosine, constant"),
         ({"report_to": "mail"}, "report_to=mail: must be one of none, tensorboard"),
     ],

@@ -120,6 +120,11 @@ class TrainConfig:
     """Also log to `tensorboard`, `wandb` or `trackio`."""
 
     def __post_init__(self) -> None:
+        if self.parallel == "zero3":
+            raise Refused(
+                "parallel=zero3: use parallel=fsdp, which shards weights, gradients and optimizer as ZeRO-3 does; DeepSpeed"
+                " would bring an optimizer and checkpoints of its own"
+            )
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise Refused(f"{name}={getattr(self, name)}: must be one of {', '.join(known)}")
@@ -162,7 +167,10 @@ class TrainConfig:
         if self.start and self.method == "full":
             raise Refused("start: method=full trains every weight and no adapter; use lora or qlora")
         if self.method == "qlora" and self.parallel == "fsdp":
-            raise Refused("method=qlora parallel=fsdp: weights in 4 bits cannot be sharded; use ddp or layers")
+            raise Refused(
+                "method=qlora parallel=fsdp: weights in 4 bits cannot be sharded; use ddp where one GPU holds the model, else"
+                " layers, where one GPU works at a time"
+            )
         if self.method == "qlora" and self.lora.dora:
             raise Refused("method=qlora lora.dora=true: choose one of the two")
         if self.parallel == "fsdp" and self.lora.dora:
