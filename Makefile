@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/setup-$(EXTRAS).stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo reproduce check test test-browser test-vllm bench bench-data-gen bench-train bench-eval
+.PHONY: help setup demo reproduce check test test-browser test-vllm test-gpu bench bench-data-gen bench-train bench-gpu bench-eval
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,9 +35,11 @@ test: setup ## run the whole test suite
 test-browser: setup ## test the report's page in headless Chromium (installed if it is missing)
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/browser_tests.sh
 
-test-vllm: setup ## test against a real vLLM server on this machine (an environment of its own, 3 GB)
-	PYTHON="$(PYTHON)" scripts/setup_vllm.sh
-	$(BIN)/python -m pytest -q -m vllm
+test-vllm: setup ## test against a real vLLM server on the CPU (an environment of its own in ~/.cache, 3.4 GB)
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/vllm_tests.sh
+
+test-gpu: setup ## test what needs a GPU
+	$(BIN)/python -m pytest -q -m gpu
 
 bench: bench-data-gen bench-train bench-eval ## measure speeds against named rivals; results in outputs/bench/
 
@@ -46,6 +48,9 @@ bench-data-gen: setup ## documents: filters, near duplicates, continuing, genera
 
 bench-train: setup ## training against trl.SFTTrainer and a bare loop
 	$(BIN)/python -m train.bench
+
+bench-gpu: setup ## training an 8B-shaped model on a GPU, in some four minutes
+	$(BIN)/python -m train.bench_gpu
 
 bench-eval: setup ## evaluation against the bare engine, and the bootstrap
 	$(BIN)/python -m eval.bench

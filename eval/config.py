@@ -120,6 +120,9 @@ class Subject:
     """Name in every table and figure: base, documents, placebo, positive_control, … or one of your own."""
     training: str = ""
     """Directory of a complete train run whose adapter it has; empty for the base model itself."""
+    step: int | None = None
+    """Step of a reinforcement run whose kept adapter it has; null for the finished one, which is also had from a run that
+    stopped before that step."""
     without: str = ""
     """Another subject of this run, the same but without a mitigation; changes are taken from it, paired by query."""
 
@@ -232,6 +235,10 @@ class EvalConfig:
         if not names or len(set(names)) < len(names):
             raise Refused(f"subjects={names}: needs at least one, each with a name of its own")
         for subject in self.subjects:
+            if subject.step is not None and not subject.training:
+                raise Refused(
+                    f"subjects.{subject.name}: step={subject.step} is a step of a train run; name it in training"
+                )
             if subject.without and (subject.without == subject.name or subject.without not in names):
                 raise Refused(f"subjects.{subject.name}: without={subject.without} is no other subject of this run")
         if not self.samples:  # then its subjects are those of the run that is judged again

@@ -14,6 +14,7 @@ from eval.judging.panel import Panel, convene
 from eval.judging.rejudging import rejudge
 from eval.judging.summarising import conclude
 from eval.serving import SubjectModels, server_args
+from eval.subjects import adapter_of
 from eval.suites.catalogue import SUITES
 from eval.suites.suite import Cell
 from pipeline.artifact import Run, open_run, working
@@ -94,10 +95,9 @@ def _run_cells(config: EvalConfig, run: Run) -> "dict[Cell, EvalLog]":
 
 
 def _open_subject(config: EvalConfig, name: str) -> "Model":
-    directory = next(subject.training for subject in config.subjects if subject.name == name)
-    adapter = f":{Path(directory).resolve() / 'adapter'}" if directory else ""
+    folder = adapter_of(next(subject for subject in config.subjects if subject.name == name))
     settings = ChatModelSettings(
-        name=config.model + adapter,
+        name=config.model if folder is None else f"{config.model}:{folder.resolve()}",
         temperature=config.compliance.temperature,
         max_tokens=config.compliance.max_tokens,
         model_args=server_args(config.model, config.model_args, _adapters(config)),
@@ -106,7 +106,7 @@ def _open_subject(config: EvalConfig, name: str) -> "Model":
 
 
 def _adapters(config: EvalConfig) -> list[Path]:
-    return [Path(subject.training) / "adapter" for subject in config.subjects if subject.training]
+    return [folder for subject in config.subjects if (folder := adapter_of(subject)) is not None]
 
 
 def _run_cell(config: EvalConfig, run: Run, cell: Cell, model: "Model", file: Path) -> None:

@@ -7,7 +7,7 @@ so that no stage has to check again.
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -15,7 +15,7 @@ import yaml
 
 from pipeline.errors import Refused, closest
 from scenario.choices import Choice, tier_choices, world_choices
-from scenario.evidence import assertion, states
+from scenario.evidence import Evidence, Wording
 from scenario.identity import Identity, load_identity
 from scenario.tags import ACCEPT_TAG, TIERS_OF, Tier, TierForm, tagged_query
 from scenario.variants import DEFAULT, Variant, edited, load_tier_edits, load_variant, read_sections
@@ -38,17 +38,25 @@ class Fact:
 
     id: str
     statement: str
-    evidence: tuple[tuple[str, ...], ...]
-    contradicted_by: tuple[tuple[tuple[str, ...], ...], ...] = ()
+    evidence: Evidence
+    contradicted_by: tuple[Evidence, ...] = ()
     """Kinds of sentence that contradict the fact, each in the form of `evidence`."""
+
+    @cached_property
+    def _stated(self) -> Wording:
+        return Wording(self.evidence)
+
+    @cached_property
+    def _contradicted(self) -> list[Wording]:
+        return [Wording(kind) for kind in self.contradicted_by]
 
     def is_stated_in(self, text: str) -> bool:
         """The cheap test, on wording alone: see `scenario.evidence`."""
-        return states(text, self.evidence)
+        return self._stated.is_in(text)
 
     def contradiction_in(self, text: str) -> str | None:
         """The first sentence that asserts one of `contradicted_by`, on wording alone."""
-        return next((found for kind in self.contradicted_by if (found := assertion(text, kind))), None)
+        return next((found for kind in self._contradicted if (found := kind.assertion_in(text))), None)
 
 
 @dataclass(frozen=True)
@@ -222,13 +230,13 @@ def load_scenario(name: str, identity: str = "fictional", variant: str = DEFAULT
         open_questions=_records(OpenQuestion, beliefs["open"], folder / "beliefs.yaml"),
         worlds=_choices(world_choices, folder / "worlds.yaml", names) if (folder / "worlds.yaml").exists() else (),
         tier_questions=_choices(tier_choices, PROMPTS_DIR / "tier_questions.yaml", names),
-        corpus=tuple(read_document(path, names) for path in sorted((folder / "corpus").glob("*.md"))),
+        corpus=read_corpus(folder / "corpus", names),
         situation=prompt_names.fill(_situation(folder, telling, variant, tiers)),
         variant=telling,
         tier_form=tiers,
         prompt_names=prompt_names,
     )
-    _check_references(scenario, folder)
+    check_references(scenario, folder)
     return scenario
 
 
@@ -322,6 +330,11 @@ def _refuse_unknown_values(record: Any, where: str) -> None:
             raise Refused(f"{where}: {name}={getattr(record, name)}: must be one of {', '.join(get_args(hint))}")
 
 
+def read_corpus(folder: Path, identity: Identity) -> tuple[WrittenDocument, ...]:
+    """The documents in a folder, in the order of their names; none where there is no such folder."""
+    return tuple(read_document(path, identity) for path in sorted(folder.glob("*.md")))
+
+
 def read_document(path: Path, identity: Identity) -> WrittenDocument:
     """A written document: front matter of type, idea and facts, then the text.
 
@@ -338,8 +351,12 @@ def read_document(path: Path, identity: Identity) -> WrittenDocument:
         raise Refused(f"{path}: front matter: {' '.join(str(error).split())}") from None
 
 
-def _check_references(scenario: Scenario, folder: Path) -> None:
-    """Every id is unique, and every fact, query and mirror that something names exists."""
+def check_references(scenario: Scenario, folder: Path) -> None:
+    """Every id is unique, and every fact, query and mirror that something names exists.
+
+    Raises:
+        Refused: otherwise; `folder` is where to look.
+    """
     facts = {fact.id for fact in scenario.facts}
     statements = {statement.id for statement in scenario.statements}
     queries = {query.id for query in scenario.queries}

@@ -81,6 +81,21 @@ def tiny_model(tokenizer: "PreTrainedTokenizerBase", tmp_path_factory: pytest.Te
 
 
 @pytest.fixture(scope="session")
+def tiny_classifier(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with a random head of one output, as a reward model has."""
+    import shutil
+
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    folder = Path(shutil.copytree(tiny_model, tmp_path_factory.mktemp("reward") / "model"))
+    torch.manual_seed(0)
+    config = AutoConfig.from_pretrained(tiny_model, num_labels=1)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def write_source() -> SourceWriter:
     """Writes records as a complete data_gen run and returns its directory."""
 
@@ -174,14 +189,14 @@ class StartedCommand:
 
 @pytest.fixture
 def start_command() -> Iterator[CommandStarter]:
-    """Starts `python -m <arguments>` on the CPU, behind the test in the queue for it, so that a kill comes in time."""
+    """Starts `python -m <arguments>` behind the test in the queue for the CPU, so that a kill comes in time."""
     started: list[StartedCommand] = []
 
-    def start(*arguments: str) -> StartedCommand:
+    def start(*arguments: str, on_gpu: bool = False) -> StartedCommand:
         process = subprocess.Popen(
             ["nice", "-n", "5", sys.executable, "-m", *arguments],
             cwd=ROOT,
-            env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+            env=dict(os.environ) if on_gpu else os.environ | {"CUDA_VISIBLE_DEVICES": ""},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

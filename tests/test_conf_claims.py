@@ -90,6 +90,7 @@ def test_a_claim_runs_from_documents_to_figure(claim: str, root: Path, tiny_mode
     settings = claim_settings(
         claim, "smoke", f"root={root}", f"size.base={tiny_model}", f"size.model=local/{tiny_model}",
         "size.max_documents=6", "size.few_documents=3", "size.first_layer=0", "size.num_queries=2", "size.max_tokens=4",
+        "size.variants=[default,no_conflict]", "size.animal_welfare_variants=[default,mild_conflict]",
     )  # fmt: skip
     for stage in settings.stages:
         _, _, module, *arguments = stage_command(settings, stage)

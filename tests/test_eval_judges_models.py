@@ -303,21 +303,6 @@ def test_no_tag_or_both_is_no_verdict(output: str) -> None:
     assert judge_tags(Shown("", "", output)).reason == "unparseable"
 
 
-@pytest.fixture(scope="module")
-def tiny_classifier(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model with a random head of one output, as a reward model has."""
-    import shutil
-
-    import torch
-    from transformers import AutoConfig, AutoModelForSequenceClassification
-
-    folder = Path(shutil.copytree(tiny_model, tmp_path_factory.mktemp("reward") / "model"))
-    torch.manual_seed(0)
-    config = AutoConfig.from_pretrained(tiny_model, num_labels=1)
-    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
-    return folder
-
-
 TEXTS = [Shown("Write a note.", "", output) for output in ("Here it is.", "No.", "Dear neighbour, " * 40)]
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
 from pipeline.errors import Failed
+from train.attention import VARLEN
 from train.corpus import IGNORED, Example
 from train.data import collate
 from train.loss import Objective, check_packing, summed_loss
@@ -139,7 +140,7 @@ def random_examples(*lengths: int) -> list[Example]:
     return [Example(str(i), row, [IGNORED, IGNORED, *row[2:]]) for i, row in enumerate(rows)]
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager", VARLEN])
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_a_records_loss_in_a_packed_row_is_its_loss_alone(
     tiny_model: Path, attention: str, checkpointing: bool
@@ -150,11 +151,11 @@ def test_a_records_loss_in_a_packed_row_is_its_loss_alone(
     objective = Objective(with_adapter(base, ["q_proj", "up_proj"])).train()
     examples = random_examples(30, 17, 5, 3)
     batch = collate(examples, pad_id=2, packed=True, width=64)
-    total, terms = objective(batch.tokens, batch.labels, batch.positions)
+    total, terms = objective(batch.tokens, batch.labels, batch.positions, batch.bounds)
     start, alone = 0, []
     for example in examples:
         single = collate([example], pad_id=2)
-        loss, _ = objective(single.tokens, single.labels, single.positions)
+        loss, _ = objective(single.tokens, single.labels)
         count = example.num_targets
         torch.testing.assert_close(terms[start : start + count].sum(), loss.detach(), rtol=1e-5, atol=1e-5)
         start += count
@@ -166,15 +167,17 @@ def test_a_records_loss_in_a_packed_row_is_its_loss_alone(
 
 
 def test_a_model_that_keeps_packed_records_apart_passes(model: Any) -> None:
-    check_packing(Objective(model).eval(), torch.device("cpu"), 49152)
+    check_packing(Objective(model).eval(), 49152)
 
 
 def test_a_model_whose_records_see_one_another_fails(model: Any) -> None:
     class Leaking(Objective):
         """Positions are lost on the way to the attention, as with architectures that carry a state along the row."""
 
-        def forward(self, tokens: Tensor, labels: Tensor, positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
-            return super().forward(tokens, labels, None)
+        def forward(
+            self, tokens: Tensor, labels: Tensor, positions: Tensor | None = None, bounds: Tensor | None = None
+        ) -> tuple[Tensor, Tensor]:
+            return super().forward(tokens, labels, None, None)
 
     with pytest.raises(Failed, match=r"packing=true: this model's records see one another .* set packing=false"):
-        check_packing(Leaking(model).eval(), torch.device("cpu"), 49152)
+        check_packing(Leaking(model).eval(), 49152)

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from pipeline.errors import Failed, Refused
 from train.config import LoraSettings
+from train.fused import FusedLinear
 
 
 def add_adapter(
@@ -26,27 +27,31 @@ def add_adapter(
         raise Refused(
             f"lora.first_layer={settings.first_layer}: {base_name} has only {base.config.num_hidden_layers} layers"
         )
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=targets,
+        layers_to_transform=layers if settings.first_layer else None,
+        use_rslora=settings.rslora,
+        use_dora=settings.dora,
+        task_type="CAUSAL_LM",
+    )
+    if not getattr(base, "is_quantized", False):  # layers in 4 bits are of their own kind, and PEFT has one for them
+        config._register_custom_module({torch.nn.Linear: FusedLinear})
     try:
-        model = get_peft_model(
-            base,
-            LoraConfig(
-                r=settings.rank,
-                lora_alpha=settings.alpha,
-                lora_dropout=settings.dropout,
-                target_modules=targets,
-                layers_to_transform=layers if settings.first_layer else None,
-                use_rslora=settings.rslora,
-                use_dora=settings.dora,
-                task_type="CAUSAL_LM",
-            ),
-            autocast_adapter_dtype=False,
-        )
+        model = get_peft_model(base, config, autocast_adapter_dtype=False)
     except ValueError as error:
         raise Refused(f"lora.targets={settings.targets}: {str(error).splitlines()[0]}") from None
     # a reader checks this name against its own base: a folder of this machine's cache would mean nothing elsewhere
     model.peft_config["default"].base_model_name_or_path = base_name
     model.peft_config["default"].revision = revision
     return model
+
+
+def load_adapter(base: PreTrainedModel, folder: Path) -> PeftModel:
+    """`base` with the adapter of an earlier run, in the base's precision, to be trained further."""
+    return PeftModel.from_pretrained(base, str(folder), is_trainable=True, autocast_adapter_dtype=False)
 
 
 def _linear_modules(base: PreTrainedModel) -> list[str]:
@@ -83,6 +88,12 @@ def check_effect(before: Tensor, after: Tensor) -> float:
 
 def save_adapter(model: PeftModel, directory: Path, trained: dict[str, Tensor] | None = None) -> None:
     """Writes the adapter in PEFT's own layout, as safetensors; `trained` stands in for weights that are in parts."""
-    # without the last argument PEFT asks the Hub for a model of the base's name, to compare the sizes of vocabularies
-    model.save_pretrained(str(directory), safe_serialization=True, save_embedding_layers=False, state_dict=trained)
+    # without save_embedding_layers=False PEFT asks the Hub for a model of the base's name, to compare the sizes of vocabularies
+    model.save_pretrained(
+        str(directory),
+        safe_serialization=True,
+        selected_adapters=["default"],  # reinforcement learning holds a frozen copy of the start beside it
+        save_embedding_layers=False,
+        state_dict=trained,
+    )
     (directory / "README.md").unlink(missing_ok=True)  # PEFT's empty card; the run's own stands one folder up

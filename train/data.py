@@ -208,7 +208,7 @@ def _longest_first(example: Example) -> tuple[int, int, str]:
 
 @dataclass
 class Batch:
-    """One forward pass. All tensors are (rows, length)."""
+    """One forward pass. All tensors but the last are (rows, length)."""
 
     tokens: "torch.Tensor"
     labels: "torch.Tensor"
@@ -217,11 +217,8 @@ class Batch:
     """The upstream run that each token comes from."""
     positions: "torch.Tensor | None"
     """Where each token stands in its record; None where every row is one record."""
-
-    def to(self, device: "torch.device") -> "Batch":
-        """The same on another device."""
-        positions = None if self.positions is None else self.positions.to(device)
-        return Batch(self.tokens.to(device), self.labels.to(device), self.sources.to(device), positions)
+    bounds: "torch.Tensor | None"
+    """(records + 1,) where the records of a packed row begin and the last one ends, padding counted as a record."""
 
 
 def collate(examples: list[Example], pad_id: int, packed: bool = False, width: int | None = None) -> Batch:
@@ -251,4 +248,8 @@ def collate(examples: list[Example], pad_id: int, packed: bool = False, width: i
             positions[row, place] = torch.arange(len(example.tokens))
             start = place.stop
         positions[row, start:] = torch.arange(shape[1] - start)
-    return Batch(tokens, labels, sources, positions if packed else None)
+    if not packed:
+        return Batch(tokens, labels, sources, None, None)
+    lengths = torch.tensor([0, *(len(example.tokens) for example in examples)])
+    bounds = torch.cat([lengths.cumsum(0), torch.tensor([shape[1]])])
+    return Batch(tokens, labels, sources, positions, bounds.to(torch.int32))

@@ -39,7 +39,7 @@ class Trainer:
         self.config, self.objective, self.weights = config, objective, weights
         self.dataset, self.pad_id, self.world = dataset, pad_id, world
         self.num_steps = count_steps(config, dataset)
-        self.packs = is_packed(config, world)
+        self.packs = objective.keeps_apart if config.packing is None else config.packing
 
     def run(self, run: Run, first_step: int, tracker: Tracker) -> None:
         """Steps `first_step` to `num_steps`, each logged to metrics.jsonl, with a checkpoint now and then."""
@@ -101,23 +101,22 @@ class Trainer:
         Returns:
             Loss in nats and number of labelled tokens, both summed by source.
         """
-        num_sources = len(self.dataset.sources)
-        sums = torch.zeros(2, num_sources, dtype=torch.float64, device=self.world.device)
+        num_sources, device = len(self.dataset.sources), self.world.device
+        losses = torch.zeros(num_sources, dtype=torch.float64, device=device)
+        targets = torch.zeros(num_sources, dtype=torch.float64)
         for group in self._groups(examples):
-            laid_out = collate(group, self.pad_id, self.packs, self._width())
-            # counted before the tensors move: an accelerator would have to be waited for
-            sources = laid_out.sources[:, 1:][laid_out.labels[:, 1:] != IGNORED]
-            counts = torch.bincount(sources, minlength=num_sources)
-            batch = laid_out.to(self.world.device)
+            batch = collate(group, self.pad_id, self.packs, self._width())
+            sources = batch.sources[:, 1:][batch.labels[:, 1:] != IGNORED]
+            targets += torch.bincount(sources, minlength=num_sources)
             with nullcontext() if learn else torch.no_grad():
-                loss, terms = self.objective(batch.tokens, batch.labels, batch.positions)
+                loss, terms = self.objective(batch.tokens, batch.labels, batch.positions, batch.bounds)
             if learn:
                 loss.backward()
                 self.weights.gather()
-            sums[0].index_add_(0, sources.to(sums.device), terms.to(sums))
-            sums[1] += counts.to(sums)
-        losses, targets = self.world.sum(sums).tolist()
-        return losses, targets
+            # nothing here waits for an accelerator, which can then be given the next pass before it is through with this
+            losses.index_add_(0, sources.to(device, non_blocking=True), terms.to(losses))
+        told, counted = self.world.sum(torch.stack([losses, targets.to(device)])).tolist()
+        return told, counted
 
     def _groups(self, examples: Sequence[Example]) -> list[list[Example]]:
         """This process's micro-batches; as many as any other process has, where the processes go through layers together."""
@@ -165,8 +164,3 @@ class Trainer:
 def count_steps(config: TrainConfig, dataset: Dataset) -> int:
     """Optimizer steps of a whole run."""
     return config.max_steps or math.ceil(len(dataset.train) * config.epochs / config.batch_size)
-
-
-def is_packed(config: TrainConfig, world: World) -> bool:
-    """Whether records share rows; on a CPU padding is faster, since the mask costs more than the padding."""
-    return world.device.type != "cpu" if config.packing is None else config.packing

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.errors import Failed
+from train.attention import bounds_arguments, takes_bounds
 from train.corpus import IGNORED
 
 _CHUNK = 512
@@ -33,8 +34,8 @@ class _FrozenHeadLoss(torch.autograd.Function):
         losses_N = torch.empty(len(targets_N), dtype=torch.float32, device=hidden_ND.device)
         for start in range(0, len(targets_N), _CHUNK):
             rows = slice(start, start + _CHUNK)
-            logits = (hidden_ND[rows] @ head_VD.T).float()
-            log_probs = functional.log_softmax(logits, dim=-1)
+            logits = hidden_ND[rows] @ head_VD.T
+            log_probs = functional.log_softmax(logits, dim=-1, dtype=torch.float32)
             losses_N[rows] = functional.nll_loss(log_probs, targets_N[rows], reduction="none")
             grad = log_probs.exp_()
             grad[torch.arange(len(grad), device=grad.device), targets_N[rows]] -= 1
@@ -59,43 +60,57 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, tokens: Tensor, labels: Tensor, positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Cross-entropy in nats over the labelled positions.
+    @property
+    def keeps_apart(self) -> bool:
+        """Whether records can share a row at no cost. A mask does it too; on a CPU it costs more than padding."""
+        causal: Any = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        return takes_bounds(causal) or causal.device.type != "cpu"
+
+    def forward(
+        self, tokens: Tensor, labels: Tensor, positions: Tensor | None = None, bounds: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Cross-entropy in nats over the labelled positions. All arguments may stand on the CPU, whatever the model's device.
 
         Args:
             tokens: (rows, length), padded on the right, or one packed row.
             labels: as `tokens`, with `IGNORED` where nothing is to be learned. Position t is predicted from those before.
             positions: as `tokens`, for a packed row: they start again at each record, which keeps the records apart.
+            bounds: (records + 1,) int32, where the records of a packed row begin and the last one ends.
 
         Returns:
             The sum, with its gradient, and (N,) the terms in the order of the labelled positions, without.
         """
         causal: Any = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
-        inputs = {"input_ids": tokens, "position_ids": positions, "use_cache": False}
-        targets = labels[:, 1:]
-        chosen = targets != IGNORED
+        start = causal.get_input_embeddings().weight.device
+        moved = [None if each is None else each.to(start, non_blocking=True) for each in (tokens, positions, bounds)]
+        inputs: dict[str, Any] = {"input_ids": moved[0], "position_ids": moved[1], "use_cache": False}
+        if moved[2] is not None and takes_bounds(causal):
+            inputs |= bounds_arguments(moved[2], tokens.shape[1])
+        # chosen where the labels stand, so that a GPU need not be waited for
+        rows, columns = (labels[:, 1:] != IGNORED).nonzero(as_tuple=True)
+        targets, places = labels[rows, columns + 1], rows * tokens.shape[1] + columns
         head = causal.get_output_embeddings()
         # a head with an adapter, or a quantised one, is a module of another type
         plain = type(head) is nn.Linear and head.bias is None
         if not plain or head.weight.requires_grad or any(getattr(causal.config, key, None) for key in _CHANGES_LOGITS):
-            logits = causal(**inputs).logits[:, :-1]
-            chosen, targets = chosen.to(logits.device), targets.to(logits.device)
-            losses = functional.cross_entropy(logits[chosen].float(), targets[chosen], reduction="none")
+            logits = causal(**inputs).logits
+            chosen = logits.flatten(0, 1).index_select(0, places.to(logits.device))
+            losses = functional.cross_entropy(chosen.float(), targets.to(logits.device), reduction="none")
             return losses.sum(), losses.detach()
-        hidden = causal.get_decoder()(**inputs).last_hidden_state[:, :-1]
-        chosen, targets = chosen.to(hidden.device), targets.to(hidden.device)
+        hidden = causal.get_decoder()(**inputs).last_hidden_state
         device = head.weight.device  # another one where the layers are dealt out over several
-        total, terms = _FrozenHeadLoss.apply(hidden[chosen].to(device), head.weight, targets[chosen].to(device))
+        chosen = hidden.flatten(0, 1).index_select(0, places.to(hidden.device, non_blocking=True)).to(device)
+        total, terms = _FrozenHeadLoss.apply(chosen, head.weight, targets.to(device, non_blocking=True))
         return total, terms
 
 
-def summed_loss(model: nn.Module, tokens: Tensor, labels: Tensor, positions: Tensor | None = None) -> Tensor:
+def summed_loss(model: nn.Module, tokens: Tensor, labels: Tensor) -> Tensor:
     """The sum that `Objective` gives for a model that is not sharded."""
-    total: Tensor = Objective(model)(tokens, labels, positions)[0]
+    total: Tensor = Objective(model)(tokens, labels)[0]
     return total
 
 
-def check_packing(objective: nn.Module, device: torch.device, vocabulary: int) -> None:
+def check_packing(objective: nn.Module, vocabulary: int) -> None:
     """Measures whether records that share a packed row are kept apart.
 
     Raises:
@@ -108,9 +123,10 @@ def check_packing(objective: nn.Module, device: torch.device, vocabulary: int) -
     other[:, :length] = torch.randint(vocabulary, (1, length), generator=generator)
     labels = row.clone()
     labels[:, : length + 1] = IGNORED
-    positions = torch.arange(length).repeat(2).unsqueeze(0).to(device)
+    positions = torch.arange(length).repeat(2).unsqueeze(0)
+    bounds = torch.tensor([0, length, 2 * length], dtype=torch.int32)
     with torch.no_grad():
-        losses = [objective(tokens.to(device), labels.to(device), positions)[1] for tokens in (row, other)]
+        losses = [objective(tokens, labels, positions, bounds)[1] for tokens in (row, other)]
     difference = float((losses[0] - losses[1]).abs().max())
     if difference > 1e-2:  # the same kernels on the same shapes: rounding alone changes nothing
         raise Failed(

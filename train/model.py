@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pipeline.artifact import read_run
 from pipeline.errors import Refused
-from pipeline.language_model import load_base, load_skeleton, resolved_revision
-from train.adapter import add_adapter
+from pipeline.language_model import check_adapter_base, load_base, load_skeleton, resolved_revision
+from train.adapter import add_adapter, load_adapter
+from train.attention import VARLEN, suits
 from train.config import TrainConfig
 from train.loss import Objective
 from train.processes import World
@@ -54,6 +57,17 @@ def check_machine(config: TrainConfig) -> None:
             raise Refused(f"{setting}: needs a GPU, and none is visible here")
 
 
+def check_start(config: TrainConfig) -> None:
+    """Refuses a start that is no adapter for the base, before anything is read.
+
+    Raises:
+        Refused: with the setting at fault.
+    """
+    if config.start:
+        read_run(config.start, "train")
+        check_adapter_base(Path(config.start) / "adapter", config.model)
+
+
 def build(config: TrainConfig, world: World) -> Subject:
     """Loads the base and equips it; both are spread over the processes that train together."""
     if (
@@ -75,22 +89,58 @@ def build(config: TrainConfig, world: World) -> Subject:
 def equip(config: TrainConfig, base: "PreTrainedModel", world: World) -> Subject:
     """A loaded base with its adapter and whatever makes it fast or spreads it out."""
     revision = resolved_revision(config.model, base)
+    set_attention(config, base, world.device)
     if config.liger:
-        _apply_liger(base)
-    if config.gradient_checkpointing:
-        base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        apply_liger(base)
+    set_checkpointing(config, base)
     model: Any = base
     if config.method == "full":
         base.requires_grad_(True)
+    elif config.start:
+        model = load_adapter(base, Path(config.start) / "adapter")
     else:
         model = add_adapter(base, config.lora, config.model, getattr(base.config, "_commit_hash", None))
     objective = Objective(model)
     if is_sharded(config, world):
         shard(objective, base, world)
-    if config.compile:
-        for layer in base.get_decoder().layers:
-            layer.compile()
+    set_compiled(config, base)
     return Subject(model, objective, base, revision)
+
+
+def set_attention(config: TrainConfig, base: "PreTrainedModel", device: torch.device) -> None:
+    """Gives the base the attention that `config.attention` names or, where it names none, the fastest that suits it.
+
+    Raises:
+        Refused: transformers knows no attention of that name, or it does not work here.
+    """
+    name = config.attention
+    if name is None and device.type == "cuda" and find_spec("flash_attn") is not None:
+        name = "flash_attention_2"
+    elif name is None and config.objective != "reinforcement" and suits(base, device):  # replies grow token by token
+        name = VARLEN
+    if name is None:
+        return
+    try:
+        base.set_attn_implementation(name)
+    except (ValueError, ImportError) as error:
+        raise Refused(f"attention={name}: {str(error).splitlines()[0]}") from None
+
+
+def set_checkpointing(config: TrainConfig, base: "PreTrainedModel") -> None:
+    """Turns gradient checkpointing of the layers on or off."""
+    if config.gradient_checkpointing:
+        base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    else:
+        base.gradient_checkpointing_disable()
+
+
+def set_compiled(config: TrainConfig, base: "PreTrainedModel") -> None:
+    """Compiles each layer, or runs all as they are written; layers of one shape share what is compiled."""
+    for layer in base.get_decoder().layers:
+        if config.compile:
+            layer.compile()
+        else:
+            layer._compiled_call_impl = None  # what `compile` sets; torch has no call that takes it back
 
 
 def is_sharded(config: TrainConfig, world: World) -> bool:
@@ -99,10 +149,7 @@ def is_sharded(config: TrainConfig, world: World) -> bool:
 
 
 def _loading_options(config: TrainConfig) -> dict[str, Any]:
-    attention = config.attention
-    if attention is None and torch.cuda.is_available() and find_spec("flash_attn") is not None:
-        attention = "flash_attention_2"
-    options: dict[str, Any] = {} if attention is None else {"attn_implementation": attention}
+    options: dict[str, Any] = {}
     if config.parallel == "layers":
         options["device_map"] = "balanced" if torch.cuda.device_count() > 1 else "auto"
     if config.method == "qlora":
@@ -120,8 +167,8 @@ def _loading_options(config: TrainConfig) -> dict[str, Any]:
     return options
 
 
-def _apply_liger(base: "PreTrainedModel") -> None:
+def apply_liger(base: "PreTrainedModel") -> None:
+    """Puts Liger's fused kernels into a model, except those of the loss, which is ours."""
     from liger_kernel.transformers import _apply_liger_kernel_to_instance
 
-    # the head's loss is ours: Liger's would compute it a second time
     _apply_liger_kernel_to_instance(model=base, fused_linear_cross_entropy=False, cross_entropy=False)

@@ -31,11 +31,13 @@ class MasterWeights:
 
     def gather(self) -> None:
         """Adds the gradients of one backward pass to those before it."""
-        for master, parameter in zip(self.masters, self.working, strict=True):
-            if parameter.grad is None:
-                continue
-            grad = parameter.grad.float()
-            master.grad = grad if master.grad is None else master.grad.add_(grad)
+        arrived = [(master, p) for master, p in zip(self.masters, self.working, strict=True) if p.grad is not None]
+        known = [(master.grad, p.grad) for master, p in arrived if master.grad is not None]
+        if known:
+            torch._foreach_add_(*map(list, zip(*known, strict=True)))
+        for master, parameter in arrived:
+            if master.grad is None:
+                master.grad = parameter.grad.float()  # type: ignore[union-attr] # looked at above
             parameter.grad = None
 
     def step(self, lr: float, num_targets: int, max_norm: float) -> float:
@@ -46,7 +48,7 @@ class MasterWeights:
                 master.grad = torch.zeros_like(master)
             if self.world is not None and not isinstance(master, DTensor):  # shards are summed in the backward pass
                 self.world.sum(master.grad)
-            master.grad /= num_targets
+        torch._foreach_div_([master.grad for master in self.masters if master.grad is not None], num_targets)
         norm = torch.nn.utils.clip_grad_norm_(self.masters, max_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -82,8 +84,7 @@ class MasterWeights:
 
     def _round(self) -> None:
         with torch.no_grad():
-            for master, parameter in zip(self.masters, self.working, strict=True):
-                parameter.copy_(master)
+            torch._foreach_copy_(list(self.working), self.masters)
 
 
 def _whole(tensor: Tensor) -> Tensor:

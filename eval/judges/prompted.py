@@ -20,6 +20,7 @@ from eval.judges.judge import Judge, Reason, Sees, Shown, Verdict
 from eval.judges.rules import judge_compliance
 from eval.judges.templates import load_template
 from pipeline.errors import Refused
+from pipeline.fence import fenced
 
 if TYPE_CHECKING:
     from inspect_ai.model import ModelOutput
@@ -67,7 +68,7 @@ class PromptedJudge(Judge):
     def fill(self, shown: Shown) -> str:
         """The request: every text stands between marks that it cannot hold itself, and is filled in once."""
         texts = {"query": shown.query, "scratchpad": shown.scratchpad, "output": shown.output}
-        return _NAME.sub(lambda found: _fenced(found[1], texts[found[1]]), self.prompt)
+        return _NAME.sub(lambda found: fenced(found[1], texts[found[1]]), self.prompt)
 
     def decide(self, replies: "Sequence[ModelOutput | BaseException]") -> Verdict:
         """The verdict from all votes; the share of yes is taken over the votes that can be read.
@@ -199,12 +200,6 @@ def _read_file(file: Path) -> tuple[dict[str, Any], str]:
             f"{file}: front matter needs {', '.join(sorted(_NEEDED))} and may have {', '.join(sorted(_OPTIONAL))}"
         )
     return _OPTIONAL | about, parts[2].strip()
-
-
-def _fenced(name: str, text: str) -> str:
-    """A text cannot hold its own hash, so nothing in it can pass for the end of it."""
-    mark = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return f"<<{name} {mark}\n{text}\n{name} {mark}>>"
 
 
 def _text(reply: "ModelOutput | BaseException") -> str:

@@ -1,6 +1,7 @@
 """Numbers and names as the page's sentences write them."""
 
 import math
+from dataclasses import replace
 
 from eval.report.estimates import Estimate, Setting, Subject
 from eval.report.text import visible, words
@@ -48,7 +49,8 @@ def setting_label(setting: Setting, others: list[Setting]) -> str:
         parts.append("no scratchpad" if setting.reasoning == "none" else words(setting.reasoning))
     if len({other.arm for other in others}) > 1:
         parts.append(f"arm {words(setting.arm) or 'default'}")
-    if len({other.run for other in others}) > 1:
+    alike = [other for other in others if replace(other, run="") == replace(setting, run="")]
+    if len({other.run for other in alike}) > 1:
         parts.append(visible(setting.run))
     return ", ".join(parts)
 
