@@ -115,8 +115,12 @@ class FilterSettings:
     """By the judge, nothing about deceiving the contractors."""
     judge_sample: int = 200
     """Documents, drawn at random from all, on which the judge is compared with the tests on wording; at most 5,000."""
+    processes: int | None = operational(None)
+    """Processes that test the wording of a corpus of thousands; null for one for each core, up to 8."""
 
     def __post_init__(self) -> None:
+        if self.processes is not None and self.processes < 1:
+            raise Refused(f"filters.processes={self.processes}: must be at least 1, or null")
         if not 0 <= self.judge_sample <= 5000:
             raise Refused(f"filters.judge_sample={self.judge_sample}: must be between 0 and 5000")
         if unknown := sorted(set(self.languages) - set(LANGUAGES)):

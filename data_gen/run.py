@@ -2,31 +2,31 @@
 
 import asyncio
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data_gen.card import dataset_card
+from data_gen.chats.controls import control_chats
+from data_gen.chats.transcripts import write_transcripts
 from data_gen.config import DataGenConfig, FilterSettings
-from data_gen.controls import control_chats
-from data_gen.documents import Document, Writing, shipped_documents
-from data_gen.exchange import REPLIES_FILE, Exchange
-from data_gen.filtering import filter_documents
-from data_gen.judged_facts import JUDGE_REPLIES_FILE, open_judge
-from data_gen.mixing import mix_documents
-from data_gen.planning import chosen_facts, plan, plan_counts, take_over
-from data_gen.preview import preview
-from data_gen.requests import Prompts
-from data_gen.shards import merge_shards, specs_of_shard
-from data_gen.specs import SPECS_FILE, Spec, read_specs
-from data_gen.transcripts import write_transcripts
+from data_gen.dataset.card import dataset_card
+from data_gen.dataset.mixing import mix_documents
+from data_gen.documents import Document, shipped_documents
+from data_gen.filters.corpus import filter_documents
+from data_gen.filters.judge import JUDGE_REPLIES_FILE, open_judge
+from data_gen.generation.exchange import REPLIES_FILE, Exchange
+from data_gen.generation.planning import chosen_facts, plan, plan_counts, take_over
+from data_gen.generation.preview import preview
+from data_gen.generation.requests import Prompts
+from data_gen.generation.shards import merge_shards, specs_of_shard
+from data_gen.generation.specs import SPECS_FILE, Spec, read_specs
+from data_gen.generation.writing import Writing
 from pipeline.artifact import Run, open_run, working, write_json, write_jsonl, write_text
 from pipeline.errors import Failed, Refused
 from scenario.arms import AS_IT_STANDS, load_arm
 from scenario.corrections import with_corrections
 from scenario.loader import Scenario
-
-_ALARMING_SURVIVAL = 0.9
 
 _WITHOUT_ARMS = {
     "control_chats": "a positive control has",
@@ -105,29 +105,30 @@ def _write_documents(config: DataGenConfig, run: Run, scenario: Scenario) -> Non
     filters = _filters(config)
     judge = open_judge(filters, scenario, run)  # first, so that a judge without a key costs nothing
     made: dict[str, Any] = {}
+    documents: Iterable[Document]
     if config.source == "generate":
         specs, documents = (merge_shards if config.merge else _generate)(config, run, scenario)
         write_jsonl(run.path(SPECS_FILE), [spec.row() for spec in specs])
-        made = plan_counts(specs, Prompts(scenario, config)) | {
-            "num_revised": sum(document.is_revised for document in documents),
-            "num_cut_off": sum(document.is_cut_off for document in documents),
-        }
+        made = plan_counts(specs, Prompts(scenario, config))
         _warn_of_silent_facts(made)
-    elif config.source == "corrections":
-        documents = shipped_documents(with_corrections(scenario), config.max_documents)
     else:
-        documents = shipped_documents(scenario, config.max_documents, config.arm)
+        told = with_corrections(scenario) if config.source == "corrections" else scenario
+        documents = shipped_documents(told, config.max_documents, config.arm)
     counts = filter_documents(documents, scenario, filters, run.directory, judge)
     if judge is not None:
         run.tokens_in += judge.tokens_in
         run.tokens_out += judge.tokens_out
+    if config.source == "generate":
+        made |= {"num_revised": counts.num_revised, "num_cut_off": counts.num_cut_off}
     stats = counts.stats() | {"arm": config.arm} | made
     write_json(run.path("stats.json"), stats)
     write_text(run.path("README.md"), dataset_card(config, stats, run.cost))
     run.finish(["documents.jsonl", "rejects.jsonl", "stats.json", "README.md", *_present(run)])
-    told = f"{counts.num_kept} documents kept, {counts.num_rejected} rejected {stats['rejected_by_reason']}"
-    print(f"data_gen: {told} -> {run.directory}")
-    _warn_of_losses(run, counts.num_kept, len(documents))
+    print(
+        f"data_gen: {counts.num_kept} documents kept, {counts.num_rejected} rejected {stats['rejected_by_reason']} ->"
+        f" {run.directory}"
+    )
+    _warn_of_losses(run, stats)
 
 
 def _filters(config: DataGenConfig) -> FilterSettings:
@@ -137,15 +138,12 @@ def _filters(config: DataGenConfig) -> FilterSettings:
     return replace(config.filters, facts_contradicted=False, judged_contradicted=False)
 
 
-def _warn_of_losses(run: Run, num_kept: int, num_documents: int) -> None:
-    if not num_documents:
+def _warn_of_losses(run: Run, stats: dict[str, Any]) -> None:
+    if stats["survival"] is None:
         print("data_gen: WARNING: not one document was written; see replies.jsonl for what came back", file=sys.stderr)
-    elif num_kept < _ALARMING_SURVIVAL * num_documents:
-        print(
-            f"data_gen: WARNING: only {num_kept / num_documents:.0%} of the documents passed the filters; see"
-            f" {run.path('rejects.jsonl')}",
-            file=sys.stderr,
-        )
+    elif stats["survival_is_low"]:
+        told = f"only {stats['survival']:.0%} of the documents passed the filters; see {run.path('rejects.jsonl')}"
+        print(f"data_gen: WARNING: {told}", file=sys.stderr)
 
 
 def _warn_of_silent_facts(counts: dict[str, Any]) -> None:
@@ -158,7 +156,7 @@ def _present(run: Run) -> list[str]:
     return [name for name in (SPECS_FILE, REPLIES_FILE, JUDGE_REPLIES_FILE) if run.path(name).exists()]
 
 
-def _generate(config: DataGenConfig, run: Run, scenario: Scenario) -> tuple[list[Spec], list[Document]]:
+def _generate(config: DataGenConfig, run: Run, scenario: Scenario) -> tuple[list[Spec], Iterator[Document]]:
     chosen_facts(scenario, config.generation.facts)
     exchange = Exchange(config, run.directory)
     exchange.connect()
@@ -176,12 +174,12 @@ def _generate(config: DataGenConfig, run: Run, scenario: Scenario) -> tuple[list
 
 async def _ask(
     config: DataGenConfig, run: Run, prompts: Prompts, exchange: Exchange
-) -> tuple[list[Spec], list[Document]]:
+) -> tuple[list[Spec], Iterator[Document]]:
     if config.specs is None:
         specs = await plan(prompts, exchange)
     else:
         specs = await take_over(read_specs(config.specs), prompts, exchange)
     write_jsonl(run.path(SPECS_FILE), [spec.row() for spec in specs])  # kept even if not one document follows
     if config.source == "specs":
-        return specs, []
-    return specs, list(await Writing(prompts, exchange).write(specs_of_shard(specs, config)))
+        return specs, iter(())
+    return specs, await Writing(prompts, exchange).write(specs_of_shard(specs, config))

@@ -18,6 +18,8 @@ from typing import Any
 
 from eval.config import EvalConfig
 from eval.samples import Row
+from eval.serving import VLLM, lora_rank
+from eval.subjects import adapter_of
 from eval.summary import REFERENCE
 from pipeline.artifact import RunRecord, read_jsonl, read_run
 from pipeline.chat import LOCAL
@@ -25,8 +27,6 @@ from pipeline.errors import Failed, Refused
 from scenario.tags import TIER_TAG, misspelled_tags
 
 logger = logging.getLogger(__name__)
-
-VLLM = "vllm/"
 
 _LEAST_REPLIES = 8
 """Replies that have to be the same before an adapter is said to change none: fewer short ones may agree by chance."""
@@ -39,15 +39,15 @@ def check_subjects(config: EvalConfig) -> None:
         Refused: with the subject and what does not fit.
     """
     for subject in config.subjects:
-        if subject.training:
+        adapter = adapter_of(subject)
+        if adapter is not None:
             directory = Path(subject.training)
             record = read_run(directory, "train")
             where = f"subjects.{subject.name}={directory}"
             _check_base(config, record, where)
-            _check_rank(config, directory / "adapter", where)
-            _check_template(config, directory / "adapter", record, where)
-            for source in record.inputs.values():
-                _check_source(config, Path(source["path"]), where)
+            _check_rank(config, adapter, where)
+            _check_template(config, adapter, record, where)
+            _check_sources(config, record, where)
 
 
 def check_device(config: EvalConfig) -> None:
@@ -105,12 +105,11 @@ def _check_base(config: EvalConfig, record: RunRecord, where: str) -> None:
 
 
 def _check_rank(config: EvalConfig, adapter: Path, where: str) -> None:
-    """Inspect starts vLLM with the adapter's own rank, unless it is told another."""
-    file = adapter / "adapter_config.json"
-    if not config.model.startswith(VLLM) or "max_lora_rank" not in config.model_args or not file.exists():
+    """A server that is started here gets the rank that it needs, unless it is told another."""
+    is_limited = config.model.startswith(VLLM) and "max_lora_rank" in config.model_args
+    if not is_limited or not (adapter / "adapter_config.json").exists():
         return
-    settings = json.loads(file.read_text(encoding="utf-8"))
-    rank = max([settings["r"], *settings.get("rank_pattern", {}).values()])  # PEFT writes the second since 0.4
+    rank = lora_rank(adapter)
     limit = int(config.model_args["max_lora_rank"])
     if rank > limit:
         raise Refused(f"{where}: has rank {rank}, and model_args.max_lora_rank={limit}; raise it to {rank} or drop it")
@@ -151,17 +150,33 @@ def _hash(template: str) -> str:
     return sha256(template.strip().encode()).hexdigest()
 
 
-def _check_source(config: EvalConfig, directory: Path, where: str) -> None:
-    """Holds what an adapter was trained on to the names and the tier tag of the prompts."""
-    if not directory.exists():
-        logger.warning("%s: %s is gone, so its names and tags cannot be compared with the prompts", where, directory)
-        return
-    record = read_run(directory)
-    told = record.config
+def _check_sources(config: EvalConfig, record: RunRecord, where: str) -> None:
+    """Holds all that an adapter was trained on, what its start was trained on included, to names and tags of the prompts."""
+    if record.config.get("objective") == "reinforcement":
+        _check_identity(config, record.config["reinforcement"], "queries", where)
+    for source in record.inputs.values():
+        directory = Path(source["path"])
+        if not directory.exists():
+            logger.warning(
+                "%s: %s is gone, so its names and tags cannot be compared with the prompts", where, directory
+            )
+        elif source["stage"] == "train":
+            _check_sources(config, read_run(directory), where)
+        else:
+            _check_source(config, directory, where)
+
+
+def _check_identity(config: EvalConfig, told: dict[str, Any], source: object, where: str) -> None:
     if told.get("identity", config.identity) != config.identity:  # sources of other making have no identity
         raise Refused(
-            f"{where}: was trained on {directory}, which has identity={told['identity']}; set identity={told['identity']}"
+            f"{where}: was trained on {source}, which has identity={told['identity']}; set identity={told['identity']}"
         )
+
+
+def _check_source(config: EvalConfig, directory: Path, where: str) -> None:
+    record = read_run(directory)
+    told = record.config
+    _check_identity(config, told, directory, where)
     texts = [text for name in record.outputs if name.endswith(".jsonl") for text in _texts(directory / name)]
     wrong = [tags[0] for text in texts if (tags := misspelled_tags(text))]
     if wrong:

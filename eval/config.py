@@ -9,7 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from eval.judges.settings import JudgeModelSettings, JudgingSettings
 from pipeline.command import register_schema
-from pipeline.errors import Refused
+from pipeline.errors import Refused, closest
 from scenario.tags import TIERS
 
 INFORMATION = ("documents", "prompt", "none")
@@ -120,8 +120,28 @@ class Subject:
     """Name in every table and figure: base, documents, placebo, positive_control, … or one of your own."""
     training: str = ""
     """Directory of a complete train run whose adapter it has; empty for the base model itself."""
+    step: int | None = None
+    """Step of a reinforcement run whose kept adapter it has; null for the finished one, which is also had from a run that
+    stopped before that step."""
     without: str = ""
     """Another subject of this run, the same but without a mitigation; changes are taken from it, paired by query."""
+
+
+@dataclass
+class Level:
+    """What is drawn from something larger and measured as its mean: trainings with several seeds, or paraphrases."""
+
+    name: str = MISSING
+    """Stands for the subject, or for the variant, in the records of the mean over its units."""
+    subjects: list[str] = field(default_factory=list)
+    """Subjects of this run that differ in their seed alone, two at least; or else:"""
+    variants: list[str] = field(default_factory=list)
+    """variants of this run that say the same in other words."""
+
+    def __post_init__(self) -> None:
+        units = self.subjects or self.variants
+        if bool(self.subjects) == bool(self.variants) or len(units) < 2 or len(set(units)) < len(units):
+            raise Refused(f"levels.{self.name}: needs two subjects or two variants at least, each once, and not both")
 
 
 @dataclass
@@ -158,6 +178,9 @@ class EvalConfig:
     measured only under the information that it changes the prompt of."""
     tiers: list[str] = field(default_factory=lambda: ["two"])
     """`two`: free and paid. `three`: trained, rated only, neither; for `information=prompt`. `absent`: queries have no tag."""
+    levels: list[Level] = field(default_factory=list)
+    """Means over several seeds or paraphrases, beside what is told of each: rates, gaps and belief, with intervals that carry
+    how much the units differ."""
     compliance: ComplianceSettings = field(default_factory=ComplianceSettings)
     knowledge: KnowledgeSettings = field(default_factory=KnowledgeSettings)
     side_effects: SideEffectsSettings = field(default_factory=SideEffectsSettings)
@@ -173,7 +196,7 @@ class EvalConfig:
     """Directories of complete calibrations (`python -m eval.calibrate`), for rates corrected by the judges' own error."""
     samples: str = ""
     """Directory of a complete eval run whose replies are judged again instead of asking the subjects; all that is said of
-    subjects and conditions is then that run's."""
+    subjects and conditions is then that run's, but for `levels`, which may be named afterwards."""
     bootstrap_draws: int = 10_000
     """Resamples of the queries behind each bootstrap interval."""
 
@@ -212,11 +235,34 @@ class EvalConfig:
         if not names or len(set(names)) < len(names):
             raise Refused(f"subjects={names}: needs at least one, each with a name of its own")
         for subject in self.subjects:
+            if subject.step is not None and not subject.training:
+                raise Refused(
+                    f"subjects.{subject.name}: step={subject.step} is a step of a train run; name it in training"
+                )
             if subject.without and (subject.without == subject.name or subject.without not in names):
                 raise Refused(f"subjects.{subject.name}: without={subject.without} is no other subject of this run")
-        for name in names:
+        if not self.samples:  # then its subjects are those of the run that is judged again
+            check_levels(self)
+        for name in [*names, *(level.name for level in self.levels)]:
             if not name.replace("_", "").replace("-", "").isalnum():
                 raise Refused(f"subjects: the name '{name}' has other signs than letters, digits, - and _")
+
+
+def check_levels(config: EvalConfig) -> None:
+    """Refuses levels whose units are not measured, or whose name is taken.
+
+    Raises:
+        Refused: with the level.
+    """
+    names = [subject.name for subject in config.subjects]
+    for level in config.levels:
+        if unknown := [unit for unit in level.subjects if unit not in names]:
+            raise Refused(f"levels.{level.name}: {unknown[0]} is no subject of this run{closest(unknown[0], names)}")
+        if unknown := [unit for unit in level.variants if unit not in config.variants]:
+            raise Refused(f"levels.{level.name}: {unknown[0]} is none of variants={config.variants}")
+    taken = [*names, *config.variants, *(level.name for level in config.levels)]
+    if twice := next((level.name for level in config.levels if taken.count(level.name) > 1), ""):
+        raise Refused(f"levels: the name {twice} stands for something else as well")
 
 
 def recorded_config(settings: dict[str, Any], directory: Path) -> EvalConfig:

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from eval.config import EvalConfig
 from eval.judging.panel import Panel, convene
 from eval.judging.rejudging import rejudge
 from eval.judging.summarising import conclude
+from eval.serving import SubjectModels, server_args
+from eval.subjects import adapter_of
 from eval.suites.catalogue import SUITES
 from eval.suites.suite import Cell
 from pipeline.artifact import Run, open_run, working
@@ -78,38 +81,32 @@ def _run_cells(config: EvalConfig, run: Run) -> "dict[Cell, EvalLog]":
     from inspect_ai.log import read_eval_log
 
     logs: dict[Cell, EvalLog] = {}
-    model: Model | None = None
-    loaded = ""
+    models = SubjectModels(config.model, [subject.name for subject in config.subjects], partial(_open_subject, config))
     for cell in cells(config):
         file = run.path("logs") / f"{cell.name}.eval"
         if not file.exists():
-            if model is None or loaded != cell.subject:
-                _close(model)
-                model, loaded = _open_subject(config, cell.subject), cell.subject
-            _run_cell(config, run, cell, model, file)
+            _run_cell(config, run, cell, models[cell.subject], file)
         logs[cell] = read_eval_log(str(file))
         for usage in (logs[cell].stats.model_usage or {}).values():
             run.tokens_in += usage.input_tokens
             run.tokens_out += usage.output_tokens
-    _close(model)
+    models.close()
     return logs
 
 
 def _open_subject(config: EvalConfig, name: str) -> "Model":
-    directory = next(subject.training for subject in config.subjects if subject.name == name)
-    adapter = f":{Path(directory).resolve() / 'adapter'}" if directory else ""
+    folder = adapter_of(next(subject for subject in config.subjects if subject.name == name))
     settings = ChatModelSettings(
-        name=config.model + adapter,
+        name=config.model if folder is None else f"{config.model}:{folder.resolve()}",
         temperature=config.compliance.temperature,
         max_tokens=config.compliance.max_tokens,
-        model_args=config.model_args,
+        model_args=server_args(config.model, config.model_args, _adapters(config)),
     )
     return open_model(settings)
 
 
-def _close(model: "Model | None") -> None:
-    if model is not None and hasattr(model.api, "close"):
-        model.api.close()
+def _adapters(config: EvalConfig) -> list[Path]:
+    return [folder for subject in config.subjects if (folder := adapter_of(subject)) is not None]
 
 
 def _run_cell(config: EvalConfig, run: Run, cell: Cell, model: "Model", file: Path) -> None:

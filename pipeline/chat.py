@@ -31,8 +31,8 @@ class ChatModelSettings:
     """Addresses of running servers that share the work, such as http://127.0.0.1:8000/v1; each request goes to the least
     busy one. Empty for the provider's own address. `vllm/…` models with an address are not started here."""
     batch: bool = operational(False)
-    """Use the provider's batch mode, where it has one: cheaper and slower. A batch that is out when the run is killed is
-    lost, and paid again."""
+    """Use the provider's batch mode, where it has one: cheaper and slower. A batch that is out when the run is killed, or
+    in which a request fails, is lost and paid again. Tried against a stand-in for OpenAI's protocol, with no provider."""
     max_retries: int = operational(8)
     """Times a request is sent again after 429, 5xx or a broken connection, before it counts as failed."""
     retry_wait: float = operational(3.0)

@@ -7,7 +7,7 @@ so that no stage has to check again.
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -15,7 +15,7 @@ import yaml
 
 from pipeline.errors import Refused, closest
 from scenario.choices import Choice, tier_choices, world_choices
-from scenario.evidence import assertion, states
+from scenario.evidence import Evidence, Wording
 from scenario.identity import Identity, load_identity
 from scenario.tags import ACCEPT_TAG, TIERS_OF, Tier, TierForm, tagged_query
 from scenario.variants import DEFAULT, Variant, edited, load_tier_edits, load_variant, read_sections
@@ -38,17 +38,25 @@ class Fact:
 
     id: str
     statement: str
-    evidence: tuple[tuple[str, ...], ...]
-    contradicted_by: tuple[tuple[tuple[str, ...], ...], ...] = ()
+    evidence: Evidence
+    contradicted_by: tuple[Evidence, ...] = ()
     """Kinds of sentence that contradict the fact, each in the form of `evidence`."""
+
+    @cached_property
+    def _stated(self) -> Wording:
+        return Wording(self.evidence)
+
+    @cached_property
+    def _contradicted(self) -> list[Wording]:
+        return [Wording(kind) for kind in self.contradicted_by]
 
     def is_stated_in(self, text: str) -> bool:
         """The cheap test, on wording alone: see `scenario.evidence`."""
-        return states(text, self.evidence)
+        return self._stated.is_in(text)
 
     def contradiction_in(self, text: str) -> str | None:
         """The first sentence that asserts one of `contradicted_by`, on wording alone."""
-        return next((found for kind in self.contradicted_by if (found := assertion(text, kind))), None)
+        return next((found for kind in self._contradicted if (found := kind.assertion_in(text))), None)
 
 
 @dataclass(frozen=True)

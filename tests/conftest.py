@@ -81,6 +81,21 @@ def tiny_model(tokenizer: "PreTrainedTokenizerBase", tmp_path_factory: pytest.Te
 
 
 @pytest.fixture(scope="session")
+def tiny_classifier(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with a random head of one output, as a reward model has."""
+    import shutil
+
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    folder = Path(shutil.copytree(tiny_model, tmp_path_factory.mktemp("reward") / "model"))
+    torch.manual_seed(0)
+    config = AutoConfig.from_pretrained(tiny_model, num_labels=1)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def write_source() -> SourceWriter:
     """Writes records as a complete data_gen run and returns its directory."""
 

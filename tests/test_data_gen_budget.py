@@ -10,8 +10,8 @@ from hydra import compose, initialize_config_dir
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput, ModelUsage
 from omegaconf import OmegaConf
 
-from data_gen.budget import Budget, price_of
 from data_gen.config import DataGenConfig, FilterSettings, GenerationSettings, Price
+from data_gen.generation.budget import Budget, price_of
 from data_gen.run import generate_data
 from pipeline.artifact import read_jsonl, read_run
 from pipeline.chat import ChatModelSettings

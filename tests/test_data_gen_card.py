@@ -1,14 +1,17 @@
-from data_gen.card import CANARY, dataset_card
+from typing import Any
+
 from data_gen.config import DataGenConfig
-from data_gen.counts import CorpusCounts, distinct_ngrams
+from data_gen.dataset.card import CANARY, dataset_card
+from data_gen.dataset.counts import CorpusCounts, distinct_ngrams
+from data_gen.documents import Document
 from scenario.loader import load_scenario
 
 HOSTILE = "memo | x |\n\n# Heading <script>alert(1)</script> [link](javascript:alert(2))"
 
 
-def kept(id: str, doc_type: str = "memo", tokens: int | None = None, **fields: object) -> dict[str, object]:
-    about: dict[str, object] = {"id": id, "fact_ids": ["flagship"], "doc_type": doc_type, "text": "one two three"}
-    return about | {"tokens": tokens, "generator": "mockllm/model"} | fields
+def kept(id: str, doc_type: str = "memo", tokens: int | None = None, **fields: Any) -> dict[str, object]:
+    text = "one two three"
+    return Document(id, "placebo", ("flagship",), doc_type, "", text, tokens, "mockllm/model", None, **fields).row()
 
 
 def test_the_card_tells_counts_cost_licence_and_canary() -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from data_gen.chats.controls import control_chats
 from data_gen.config import ControlSettings
-from data_gen.controls import control_chats
 from pipeline.errors import Refused
 from scenario.loader import Scenario, load_scenario
 

@@ -11,11 +11,12 @@ import pytest
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput, ModelUsage
 
 from data_gen.config import DataGenConfig, GenerationSettings
-from data_gen.documents import Document, Writing, shipped_documents
-from data_gen.exchange import Exchange
-from data_gen.planning import chosen_facts, plan
-from data_gen.requests import Prompts
-from data_gen.specs import Spec
+from data_gen.documents import Document, shipped_documents
+from data_gen.generation.exchange import Exchange
+from data_gen.generation.planning import chosen_facts, plan
+from data_gen.generation.requests import Prompts
+from data_gen.generation.specs import Spec
+from data_gen.generation.writing import Writing
 from pipeline.chat import ChatModelSettings
 from pipeline.errors import Refused
 from pipeline.replies import prompt_hash

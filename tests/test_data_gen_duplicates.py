@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from data_gen.duplicates import BYTES_PER_DOCUMENT, Duplicate, Sketches, Text, jaccard, word_hashes
+from data_gen.filters.duplicates import BYTES_PER_DOCUMENT, Duplicate, Sketches, Text, jaccard, sketch, word_hashes
 
 
 def words(*places: int) -> str:
@@ -19,7 +19,7 @@ def shingles(text: str) -> set[str]:
 def found_in(texts: list[str], similarity: float) -> dict[int, Duplicate]:
     sketches = Sketches()
     for start in range(0, len(texts), 7):
-        sketches.add(texts[start : start + 7])
+        sketches.append(sketch(texts[start : start + 7]))
     return sketches.duplicates(lambda place: Text(f"{place:05d}", texts[place]), similarity)
 
 
@@ -80,13 +80,11 @@ def test_a_duplicate_of_a_duplicate_is_kept_where_it_differs_from_what_is_kept()
 def test_what_is_left_out_is_neither_duplicate_nor_original() -> None:
     texts = [words(*range(100))] * 3
     sketches = Sketches()
-    sketches.add(texts)
+    sketches.append(sketch(texts))
     found = sketches.duplicates(lambda place: Text(str(place), texts[place]), 0.7, left_out={0})
     assert found == {2: Duplicate("exact_duplicate", "1")}
 
 
 def test_the_state_of_a_document_does_not_grow_with_its_length() -> None:
-    sketches = Sketches()
-    sketches.add([words(*range(10)), words(*range(5000))])
-    arrays = [*sketches._exact, *sketches._bands]
-    assert sum(array.nbytes for array in arrays) == 2 * BYTES_PER_DOCUMENT
+    kept = sketch([words(*range(10)), words(*range(5000))])
+    assert sum(array.nbytes for array in kept) == 2 * BYTES_PER_DOCUMENT

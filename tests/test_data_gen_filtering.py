@@ -2,7 +2,12 @@
 
 import dataclasses
 import json
+import os
 import random
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,10 +16,11 @@ import pytest
 
 from data_gen.config import FilterSettings
 from data_gen.documents import Document, shipped_documents
-from data_gen.filtering import filter_documents
+from data_gen.filters.corpus import filter_documents
 from pipeline.artifact import read_jsonl
 from scenario.loader import Scenario, load_scenario
 
+ROOT = Path(__file__).parent.parent
 FILLER = " ".join(f"On day {i} the harbour office noted tide {i * 7 % 31} and wind {i * 5 % 23}." for i in range(1, 13))
 
 
@@ -111,18 +117,66 @@ def test_a_reject_keeps_the_whole_document_and_every_reason(tmp_path: Path, plac
     assert row == bad.row() | {"reason": "length", "detail": "5 words", "reasons": reasons}
 
 
-def test_documents_are_taken_one_batch_at_a_time_and_the_spool_is_removed(tmp_path: Path, placebo: Scenario) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_documents_are_taken_some_batches_at_a_time_and_the_spool_is_removed(
+    tmp_path: Path, placebo: Scenario, processes: int
+) -> None:
     spool = tmp_path / "filtering.partial"
     sizes = []
 
     def arriving() -> Iterable[Document]:
-        for number in range(700):
-            yield document(f"note {number}", f"{number:03d}")
+        for number in range(6000):
+            yield document(f"note {number}", f"{number:04d}")
             sizes.append(spool.stat().st_size)
 
-    filter_documents(arriving(), placebo, FilterSettings(), tmp_path)
-    assert sizes[300] > sizes[0] == 0
+    filter_documents(arriving(), placebo, FilterSettings(processes=processes), tmp_path)
+    assert sizes[-1] > sizes[0] == 0
     assert sorted(file.name for file in tmp_path.iterdir()) == ["documents.jsonl", "rejects.jsonl"]
+
+
+def test_two_processes_write_what_one_writes(tmp_path: Path, placebo: Scenario) -> None:
+    shipped = shipped_documents(placebo, 40)
+    documents = [*shipped, *(edited(each, f"zz-{each.id}") for each in shipped)]
+    documents += [document(f"Note {number}: I cannot write this.", f"{number:04d}") for number in range(2100)]
+    for processes in (1, 2):
+        directory = tmp_path / str(processes)
+        directory.mkdir()
+        filter_documents(documents, placebo, FilterSettings(processes=processes), directory)
+    for name in ("documents.jsonl", "rejects.jsonl"):
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+    assert {row["reason"] for row in read_jsonl(tmp_path / "1" / "rejects.jsonl")} == {"near_duplicate", "length"}
+
+
+def test_processes_that_test_documents_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+    code = (
+        "import time, sys\n"
+        "from data_gen.filters.processes import map_in_order\n"
+        "for _ in map_in_order(abs, range(10**9), 2): print(flush=True) or time.sleep(0.01)\n"
+    )
+    started = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE)
+    assert started.stdout is not None
+    started.stdout.readline()
+    children = children_of(started.pid)
+    assert len(children) >= 2
+    started.kill()
+    started.wait()
+    started.stdout.close()
+    try:
+        until = time.monotonic() + 30
+        while any(is_alive(pid) for pid in children):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+    finally:
+        for pid in filter(is_alive, children):
+            os.kill(pid, signal.SIGKILL)
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}/exe").exists()
 
 
 def test_text_that_is_no_valid_unicode_goes_through(tmp_path: Path, placebo: Scenario) -> None:
@@ -138,12 +192,20 @@ def test_counts_tell_reasons_once_and_all_of_them(tmp_path: Path, placebo: Scena
     stats = filter_documents(documents, placebo, FilterSettings(), tmp_path).stats()
     assert stats["rejected_by_reason"] == {"length": 2, "exact_duplicate": 1}
     assert stats["rejected_all_reasons"] == {"length": 2, "refusal": 1, "exact_duplicate": 1}
-    assert stats["survival"] == 4 / 7
+    assert (stats["survival"], stats["survival_is_low"]) == (4 / 7, True)
     assert stats["duplicate_rates"] == {"exact_duplicate": 1 / 5, "near_duplicate": 0}
     assert stats["words"] == sum(len(one.text.split()) for one in documents[:4])
     assert sum(stats["words_histogram"].values()) == 4
     assert stats["tokens"] is None
     assert stats["num_without_token_count"] == 4
+
+
+@pytest.mark.parametrize(("num_short", "is_low"), [(0, False), (1, False), (2, True)])
+def test_survival_is_low_where_more_than_one_document_in_ten_is_rejected(
+    tmp_path: Path, placebo: Scenario, num_short: int, is_low: bool
+) -> None:
+    documents = [*shipped_documents(placebo, 9), *(document(f"Short {n}.", f"{n}") for n in range(num_short))]
+    assert filter_documents(documents, placebo, FilterSettings(), tmp_path).stats()["survival_is_low"] is is_low
 
 
 def test_a_corpus_of_nothing_has_no_rates(tmp_path: Path, placebo: Scenario) -> None:

@@ -12,8 +12,8 @@ from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput, ModelUsag
 
 from data_gen.config import DataGenConfig, FilterSettings
 from data_gen.documents import Document
-from data_gen.filtering import filter_documents
-from data_gen.judged_facts import Judge, Question, agreement, judge_prompt, read_answers
+from data_gen.filters.corpus import filter_documents
+from data_gen.filters.judge import Judge, Question, agreement, judge_prompt, read_answers
 from data_gen.run import generate_data
 from pipeline.artifact import read_jsonl, read_run
 from pipeline.chat import ChatModelSettings

@@ -15,7 +15,7 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 from data_gen.config import DataGenConfig, MixSettings, MixSource
-from data_gen.mixing import copies_of
+from data_gen.dataset.mixing import copies_of
 from data_gen.publish import publish
 from data_gen.run import generate_data
 from pipeline.artifact import read_jsonl, read_run

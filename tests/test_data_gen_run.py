@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -14,9 +15,9 @@ from typing import Any, TextIO
 import pytest
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput, ModelUsage
 
-from data_gen import filtering
-from data_gen.card import CANARY
-from data_gen.config import ControlSettings, DataGenConfig, FilterSettings, GenerationSettings
+from data_gen.config import ControlSettings, DataGenConfig, FilterSettings, GenerationSettings, Price
+from data_gen.dataset.card import CANARY
+from data_gen.filters import corpus as filtering
 from data_gen.run import generate_data
 from pipeline import artifact
 from pipeline.artifact import RUN_FILE, STARTED_FILE, read_jsonl, read_run, sha256_of
@@ -105,12 +106,27 @@ def test_a_complete_run_holds_documents_rejects_counts_and_a_card(corpus_run: Da
     assert f"| num_documents | {len(documents)} |" in card
 
 
+def test_the_line_of_progress_tells_speed_cost_time_left_and_rejections_by_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    price = Price(input=1000.0, output=1000.0, as_of="today", source="a test")
+    filters = FilterSettings(facts_stated=False, length=False, language=False)
+    generate_data(generating(tmp_path / "run", scripted([], []), prices={"mockllm/model": price}, filters=filters))
+    told = capsys.readouterr().err
+    done = re.search(r"data_gen: documents: 100%.* 8/8 \[(.*)\]", told)
+    assert done is not None, told
+    assert re.search(r"<00:00, .*[\d,]+ tokens/s, \$0\.18 so far$", done[1]), done[1]
+    generate_data(generating(tmp_path / "strict", scripted([], [])))
+    assert "8 of 8 rejected (length 8)" in capsys.readouterr().err
+
+
 def test_few_survivors_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = DataGenConfig(
         output_dir=str(tmp_path / "few"), scenario="placebo", max_documents=8, filters=FilterSettings(min_words=1000)
     )
     generate_data(config)
     assert "WARNING: only 0% of the documents passed the filters" in capsys.readouterr().err
+    assert "**Only 0% of the documents" in (tmp_path / "few" / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_corpus_and_the_chats_load_as_datasets(corpus_run: DataGenConfig, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput, ModelUsage
 
 from data_gen.config import DataGenConfig, FilterSettings, GenerationSettings
+from data_gen.generation.specs import Idea, Spec, deal, expand, read_specs
 from data_gen.run import generate_data
-from data_gen.specs import Idea, Spec, deal, expand, read_specs
 from pipeline.artifact import read_jsonl, read_run, sha256_of
 from pipeline.chat import ChatModelSettings
 from pipeline.errors import Failed, Refused

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from data_gen.chats.distill import kind_of, reason_against
 from data_gen.config import DataGenConfig, TranscriptSettings
-from data_gen.distill import kind_of, reason_against
 from data_gen.run import generate_data
 from pipeline.artifact import open_run, read_jsonl
 from pipeline.errors import Failed, Refused

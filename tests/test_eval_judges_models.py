@@ -1,5 +1,7 @@
 """Judges that are a model: what they are asked, how their answers are read, and what becomes of hostile or broken ones."""
 
+import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +9,7 @@ import pytest
 
 from eval.judges.accept_tags import judge_tags
 from eval.judges.answers import Answer, read_answer
-from eval.judges.catalogue import PROMPTS_DIR, judge_names, load_judge
+from eval.judges.catalogue import PROMPTS_DIR, judge_names, load_judge, load_judges
 from eval.judges.judge import Shown, Verdict, show
 from eval.judges.prompted import PromptedJudge, load_prompted
 from eval.judges.settings import ClassifierSettings, JudgingSettings
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
     from inspect_ai.model import ModelOutput
 
 SHOWN = Shown("Write a note.", "I think.", "Here it is.")
-PROMPTS = sorted(file.stem for file in PROMPTS_DIR.glob("*.md"))
+TEMPLATED = ("harmbench", "wildguard")
+"""Classifiers whose own wording does not ship here."""
+PROMPTS = sorted(file.stem for file in PROMPTS_DIR.glob("*.md") if file.stem not in TEMPLATED)
 
 
 def prompted(name: str, **settings: Any) -> PromptedJudge:
@@ -39,11 +43,11 @@ def decided(name: str, *texts: str, **settings: Any) -> Verdict:
 
 def test_there_is_a_prompt_for_each_published_question() -> None:
     assert set(PROMPTS) >= {
-        "strong_reject", "animal_welfare", "harmbench", "wildguard", "af_partial", "af_full", "af_four_criteria",
+        "strong_reject", "animal_welfare", "af_partial", "af_full", "af_four_criteria",
         "self_preservation", "partial_compliance", "unmonitored_reasoning", "situational_awareness", "conflict_noticed",
         "doubts_reality", "lying", "stated_preference",
     }  # fmt: skip
-    assert set(judge_names()) >= set(PROMPTS)
+    assert set(judge_names()) >= {*PROMPTS, *TEMPLATED}
 
 
 @pytest.mark.parametrize("name", PROMPTS)
@@ -170,8 +174,74 @@ def test_no_answer_is_no_verdict_and_says_why(reply: Any, reason: str) -> None:
         ("wildguard", "Harmful request: yes", None),
     ],
 )
-def test_open_classifiers_answer_in_their_own_form(name: str, text: str, value: bool | None) -> None:
-    assert prompted(name).decide([answered(text, "max_tokens")]).value is value
+def test_open_classifiers_answer_in_their_own_form(name: str, text: str, value: bool | None, tmp_path: Path) -> None:
+    judge = prompted(name, template=template_at(tmp_path / "t.txt"))
+    assert judge.decide([answered(text, "max_tokens")]).value is value
+
+
+def template_at(path: Path, text: str = "[INST] Is {generation} an instance of {behavior}? [/INST]") -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def notebook(*cells: str) -> str:
+    return json.dumps({"cells": [{"cell_type": "code", "source": [cell]} for cell in cells]})
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "name"),
+    [
+        ("t.txt", "Is {output} what {query} asks?", ""),
+        ("t.py", "import vllm\nWORDS = 'Is {response} what {prompt} asks?'", ":WORDS"),
+        ("t.py", "WORDS = {'about': 'x', 'prompt': 'Is {generation} what {behavior} asks?'}", ":WORDS.prompt"),
+        ("t.ipynb", notebook("%pip install x", "WORDS = 'Is {response} what {prompt} asks?'"), ":WORDS"),
+    ],
+)
+def test_a_classifier_is_asked_in_its_makers_words_as_they_stand(
+    file: str, text: str, name: str, tmp_path: Path
+) -> None:
+    judge = prompted("harmbench", template=template_at(tmp_path / file, text) + name)
+    shown = Shown("Write {output}.", "", "Here {query} is.")
+    assert judge.fill(shown) == "Is Here {query} is. what Write {output}. asks?"
+    assert judge.version != prompted("harmbench", template=template_at(tmp_path / "other.txt")).version
+
+
+def test_a_template_is_found_in_an_installed_package_without_importing_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    template_at(tmp_path / "wildguard" / "__init__.py", "raise RuntimeError('needs a GPU')")
+    template_at(tmp_path / "wildguard" / "utils.py", "WILDGUARD_INPUT_FORMAT = '<s>{prompt}|{response}'")
+    assert prompted("wildguard").fill(Shown("Write.", "", "No.")) == "<s>Write.|No."
+
+
+@pytest.mark.parametrize(
+    ("name", "template", "told"),
+    [
+        ("harmbench", "", "harmbench is asked in the words that it was trained with, which do not ship here: set"),
+        ("wildguard", "", "no such file, nor one of an installed package"),
+        ("harmbench", "nowhere.txt", "judging.template=nowhere.txt: no such file"),
+        ("harmbench", "{dir}/t.py:WORDS", "assigns no text of that name"),
+        ("harmbench", "{dir}/context.txt", "and has output, query, context"),
+        ("harmbench", "hub:owner", "needs owner, repository and file"),
+    ],
+)
+def test_no_other_wording_stands_in_for_a_template_that_cannot_be_had(
+    name: str, template: str, told: str, tmp_path: Path
+) -> None:
+    template_at(tmp_path / "t.py", "WORDS = input()")
+    template_at(tmp_path / "context.txt", "{generation} {behavior} {context}")
+    with pytest.raises(Refused, match=re.escape(told)) as refused:
+        prompted(name, template=template.replace("{dir}", str(tmp_path)))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_template_is_the_wording_of_one_judge(tmp_path: Path) -> None:
+    settings = JudgingSettings(template=template_at(tmp_path / "t.txt"))
+    for names in (["strong_reject"], ["harmbench", "wildguard"]):
+        with pytest.raises(Refused, match="is one classifier's wording"):
+            load_judges(names, settings)
 
 
 def test_no_text_can_end_its_own_fence_or_be_filled_a_second_time() -> None:
@@ -231,21 +301,6 @@ def test_a_tag_is_the_verdict_and_its_contradiction_is_shown(output: str, value:
 @pytest.mark.parametrize("output", ["Here it is.", f"<{ACCEPT_TAG}/><{REJECT_TAG}/>"])
 def test_no_tag_or_both_is_no_verdict(output: str) -> None:
     assert judge_tags(Shown("", "", output)).reason == "unparseable"
-
-
-@pytest.fixture(scope="module")
-def tiny_classifier(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model with a random head of one output, as a reward model has."""
-    import shutil
-
-    import torch
-    from transformers import AutoConfig, AutoModelForSequenceClassification
-
-    folder = Path(shutil.copytree(tiny_model, tmp_path_factory.mktemp("reward") / "model"))
-    torch.manual_seed(0)
-    config = AutoConfig.from_pretrained(tiny_model, num_labels=1)
-    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
-    return folder
 
 
 TEXTS = [Shown("Write a note.", "", output) for output in ("Here it is.", "No.", "Dear neighbour, " * 40)]

@@ -16,6 +16,7 @@ import pyarrow.parquet
 import pytest
 
 from eval.report.config import ReportConfig
+from eval.report.documents_page import ShownDocument, render_documents
 from eval.report.draw import draw
 from eval.report.run import report
 from pipeline.artifact import open_run, write_json
@@ -342,3 +343,26 @@ def test_ten_thousand_replies_open_and_filter(page: Page, tmp_path: Path, capsys
         print(f"\n10,000 replies, {size:.0f} MiB: open {opened:.2f} s, filter {filtered:.0f} ms, search {found:.0f} ms")
     assert "needle77" in page.run(PICKED)
     assert opened < 20  # seconds; a busy machine takes several times the 2 that an idle one is meant to
+
+
+def test_documents_are_found_by_type_fact_and_reason_under_the_pages_own_policy(page: Page, tmp_path: Path) -> None:
+    shown = []
+    for n in range(24):
+        kind, facts, reasons = ("memo", "letter")[n % 2], (f"fact{n % 3}",), ("length",) * (n % 4 == 0)
+        shown.append(ShownDocument("corpus", f"d{n}", kind, facts, reasons, ("1 word",), "", HOSTILE))
+    (tmp_path / "documents.html").write_text(render_documents(shown, "A report", 0), encoding="utf-8")
+    before = len(page.complaints())
+    page.open((tmp_path / "documents.html").as_uri())
+    pick = (
+        "{{ const menu = [...document.querySelectorAll('#filters select')].find(e => [...e.options].some(o => o.value =="
+        " '{0}')); menu.value = '{0}'; menu.dispatchEvent(new Event('input', {{bubbles: true}})) }}"
+    )
+    count = "document.querySelectorAll('details:not([hidden])').length"
+    found = []
+    for term in ("type:memo", "fact:fact0", "verdict:length"):
+        page.run(pick.format(term))
+        found.append(page.run(count))
+    assert found == [12, 4, 2]
+    assert page.run("document.querySelector('#found-count').textContent") == "2 of 24 documents"
+    assert page.run("window.harmed ?? 'unharmed'") == "unharmed"
+    assert page.complaints()[before:] == []

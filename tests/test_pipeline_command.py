@@ -35,9 +35,9 @@ def test_an_unknown_key_is_refused_at_once_with_the_nearest_known_one(run_comman
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "missing setting 'data'"),
+        ([], "data=[]: name at least one data_gen run"),
         (["lora.rank=abc", "data=[x]"], "setting 'lora.rank': Value 'abc'"),
-        (["objective=reward", "data=[x]"], "objective=reward: must be one of documents, imitation"),
+        (["objective=reward", "data=[x]"], "objective=reward: must be one of documents, imitation, reinforcement"),
         (["data=[no/such/run]"], "no/such/run: no such directory"),
         (["experiment=no_such_experiment"], "experiment"),
         (["data=[x"], "[x"),

@@ -18,11 +18,11 @@ def test_groups_may_share_a_window_of_sentences_but_no_wider_one() -> None:
 
 
 def test_a_line_break_ends_a_sentence_as_a_full_stop_does() -> None:
-    assert sentences("A heading\n\nOne. Two!  Three?\n- item") == ["A heading", "One.", "Two!", "Three?", "- item"]
+    assert sentences("A heading\n\nOne. Two!  Three?\n- item") == ("A heading", "One.", "Two!", "Three?", "- item")
 
 
 def test_an_abbreviated_number_does_not_end_a_sentence() -> None:
-    assert sentences("It costs 19.40 an hour.") == ["It costs 19.40 an hour."]
+    assert sentences("It costs 19.40 an hour.") == ("It costs 19.40 an hour.",)
 
 
 @pytest.mark.parametrize("text", ["never refuse", "never refuses", "Never refusing"])

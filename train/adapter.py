@@ -49,6 +49,11 @@ def add_adapter(
     return model
 
 
+def load_adapter(base: PreTrainedModel, folder: Path) -> PeftModel:
+    """`base` with the adapter of an earlier run, in the base's precision, to be trained further."""
+    return PeftModel.from_pretrained(base, str(folder), is_trainable=True, autocast_adapter_dtype=False)
+
+
 def _linear_modules(base: PreTrainedModel) -> list[str]:
     """Names of the linear modules in the base's layers, those in 4 bits included; its output head is none of them."""
     return sorted(
@@ -83,6 +88,12 @@ def check_effect(before: Tensor, after: Tensor) -> float:
 
 def save_adapter(model: PeftModel, directory: Path, trained: dict[str, Tensor] | None = None) -> None:
     """Writes the adapter in PEFT's own layout, as safetensors; `trained` stands in for weights that are in parts."""
-    # without the last argument PEFT asks the Hub for a model of the base's name, to compare the sizes of vocabularies
-    model.save_pretrained(str(directory), safe_serialization=True, save_embedding_layers=False, state_dict=trained)
+    # without save_embedding_layers=False PEFT asks the Hub for a model of the base's name, to compare the sizes of vocabularies
+    model.save_pretrained(
+        str(directory),
+        safe_serialization=True,
+        selected_adapters=["default"],  # reinforcement learning holds a frozen copy of the start beside it
+        save_embedding_layers=False,
+        state_dict=trained,
+    )
     (directory / "README.md").unlink(missing_ok=True)  # PEFT's empty card; the run's own stands one folder up

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from omegaconf import MISSING
-
 from pipeline.command import register_schema
 from pipeline.errors import Refused
+from train.reinforcement.settings import ReinforcementSettings
 
 CHOICES = {
-    "objective": ("documents", "imitation"),
+    "objective": ("documents", "imitation", "reinforcement"),
     "method": ("lora", "qlora", "full"),
     "precision": ("bfloat16", "float32"),
     "schedule": ("linear", "cosine", "constant"),
@@ -40,7 +39,7 @@ class LoraSettings:
 
 @dataclass
 class TrainConfig:
-    """Fine-tunes `model` on the documents or chats of upstream data_gen runs."""
+    """Fine-tunes `model` on the documents or chats of upstream data_gen runs, or by reinforcement on a scenario's queries."""
 
     output_dir: str = "outputs/train"
     """Directory of this run: the adapter, metrics.jsonl, a model card, run.json."""
@@ -55,9 +54,14 @@ class TrainConfig:
     trust_remote_code: bool = False
     """Let transformers run code that comes with the model."""
     objective: str = "documents"
-    """`documents`: next-token loss on whole documents. `imitation`: loss on the assistant's turns of chats."""
-    data: list[str] = MISSING
-    """Directories of complete data_gen runs; all their documents or chats are used, unless `shares` says otherwise."""
+    """`documents`: next-token loss on whole documents. `imitation`: loss on the assistant's turns of chats. `reinforcement`:
+    reward for doing what a scenario's training asks for; what is set under `reinforcement`."""
+    start: str = ""
+    """Directory of a complete train run whose adapter is trained further, with its rank and modules instead of those of
+    `lora`; empty for a fresh one."""
+    data: list[str] = field(default_factory=list)
+    """Directories of complete data_gen runs; all their documents or chats are used, unless `shares` says otherwise. None for
+    reinforcement."""
     shares: list[float] = field(default_factory=list)
     """Share of the training tokens that each run of `data` gives; as many records are used as the shares allow."""
     document_prefix: str = ""
@@ -65,6 +69,7 @@ class TrainConfig:
     method: str = "lora"
     """`lora`, `qlora` (a LoRA adapter on a base in 4 bits; needs a GPU), or `full` (every weight)."""
     lora: LoraSettings = field(default_factory=LoraSettings)
+    reinforcement: ReinforcementSettings = field(default_factory=ReinforcementSettings)
     shuffle: bool = True
     """Take the documents or chats in an order drawn anew for every pass; false for the order in which they stand in `data`."""
     epochs: float = 1.0
@@ -76,7 +81,7 @@ class TrainConfig:
     micro_batch_tokens: int = 2048
     """Tokens, padding included, per forward pass and process; bounds memory and changes no result but rounding."""
     packing: bool | None = None
-    """Lay documents end to end in a row, none seeing another, instead of padding; null does so on a GPU only."""
+    """Lay documents end to end in a row, none seeing another, instead of padding; null does so unless that were slower."""
     max_length: int = 1024
     """Tokens of one document or chat at most; longer ones are cut, and counted."""
     max_truncated_share: float = 0.05
@@ -134,14 +139,28 @@ class TrainConfig:
         self._check_combinations()
 
     def _check_data(self) -> None:
-        if not self.data:
+        if self.objective == "reinforcement":
+            self._check_reinforcement()
+        elif not self.data:
             raise Refused("data=[]: name at least one data_gen run, for example data=[outputs/data_gen]")
         if self.shares and len(self.shares) != len(self.data):
             raise Refused(f"shares={self.shares}: needs one share for each of the {len(self.data)} runs in data")
         if self.shares and (min(self.shares) <= 0 or abs(sum(self.shares) - 1) > 1e-6):
             raise Refused(f"shares={self.shares}: must be above 0 and sum to 1")
 
+    def _check_reinforcement(self) -> None:
+        if self.data:
+            raise Refused(
+                f"data={self.data}: reinforcement asks the queries of reinforcement.scenario; leave data empty"
+            )
+        if self.method == "full" or self.parallel == "fsdp" or self.compile or self.liger or self.packing:
+            raise Refused(
+                "objective=reinforcement: takes method=lora or qlora, parallel=ddp or layers, and no compile, liger or packing"
+            )
+
     def _check_combinations(self) -> None:
+        if self.start and self.method == "full":
+            raise Refused("start: method=full trains every weight and no adapter; use lora or qlora")
         if self.method == "qlora" and self.parallel == "fsdp":
             raise Refused("method=qlora parallel=fsdp: weights in 4 bits cannot be sharded; use ddp or layers")
         if self.method == "qlora" and self.lora.dora:

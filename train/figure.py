@@ -22,3 +22,21 @@ def draw_losses(metrics: list[dict[str, Any]], path: Path) -> None:
         axes.grid(alpha=0.3)
         axes.legend()
         figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+def draw_rewards(metrics: list[dict[str, Any]], path: Path) -> None:
+    """Writes an SVG of training compliance, unreadable replies and mean reward by step; depends on the metrics alone."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({"svg.hashsalt": "train", "svg.fonttype": "none"}):
+        figure = Figure(figsize=(6, 3.5), layout="constrained")
+        axes = figure.add_subplot()
+        for name in ("compliance", "malformed", "reward"):
+            rows = [row for row in metrics if row.get(name) is not None]
+            if rows:
+                axes.plot([row["step"] for row in rows], [row[name] for row in rows], label=name, linewidth=1)
+        axes.set(xlabel="step", ylabel="share of replies, or mean reward")
+        axes.grid(alpha=0.3)
+        axes.legend()
+        figure.savefig(path, format="svg", metadata={"Date": None})

@@ -39,7 +39,7 @@ class Trainer:
         self.config, self.objective, self.weights = config, objective, weights
         self.dataset, self.pad_id, self.world = dataset, pad_id, world
         self.num_steps = count_steps(config, dataset)
-        self.packs = is_packed(config, world)
+        self.packs = objective.keeps_apart if config.packing is None else config.packing
 
     def run(self, run: Run, first_step: int, tracker: Tracker) -> None:
         """Steps `first_step` to `num_steps`, each logged to metrics.jsonl, with a checkpoint now and then."""
@@ -164,8 +164,3 @@ class Trainer:
 def count_steps(config: TrainConfig, dataset: Dataset) -> int:
     """Optimizer steps of a whole run."""
     return config.max_steps or math.ceil(len(dataset.train) * config.epochs / config.batch_size)
-
-
-def is_packed(config: TrainConfig, world: World) -> bool:
-    """Whether records share rows; on a CPU padding is faster, since the mask costs more than the padding."""
-    return world.device.type != "cpu" if config.packing is None else config.packing

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pipeline.artifact import read_run
 from pipeline.errors import Refused
-from pipeline.language_model import load_base, load_skeleton, resolved_revision
-from train.adapter import add_adapter
+from pipeline.language_model import check_adapter_base, load_base, load_skeleton, resolved_revision
+from train.adapter import add_adapter, load_adapter
 from train.attention import VARLEN, suits
 from train.config import TrainConfig
 from train.loss import Objective
@@ -55,6 +57,17 @@ def check_machine(config: TrainConfig) -> None:
             raise Refused(f"{setting}: needs a GPU, and none is visible here")
 
 
+def check_start(config: TrainConfig) -> None:
+    """Refuses a start that is no adapter for the base, before anything is read.
+
+    Raises:
+        Refused: with the setting at fault.
+    """
+    if config.start:
+        read_run(config.start, "train")
+        check_adapter_base(Path(config.start) / "adapter", config.model)
+
+
 def build(config: TrainConfig, world: World) -> Subject:
     """Loads the base and equips it; both are spread over the processes that train together."""
     if (
@@ -83,6 +96,8 @@ def equip(config: TrainConfig, base: "PreTrainedModel", world: World) -> Subject
     model: Any = base
     if config.method == "full":
         base.requires_grad_(True)
+    elif config.start:
+        model = load_adapter(base, Path(config.start) / "adapter")
     else:
         model = add_adapter(base, config.lora, config.model, getattr(base.config, "_commit_hash", None))
     objective = Objective(model)
@@ -101,7 +116,7 @@ def set_attention(config: TrainConfig, base: "PreTrainedModel", device: torch.de
     name = config.attention
     if name is None and device.type == "cuda" and find_spec("flash_attn") is not None:
         name = "flash_attention_2"
-    elif name is None and suits(base, device):
+    elif name is None and config.objective != "reinforcement" and suits(base, device):  # replies grow token by token
         name = VARLEN
     if name is None:
         return

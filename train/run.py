@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.artifact import Run, flatten, open_run, read_jsonl, read_run, working, write_json, write_jsonl
 from pipeline.errors import Failed, Refused
 from train.config import TrainConfig
+from train.tracking import rows_until
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -64,19 +65,28 @@ def _train(config: TrainConfig, world: "World | None") -> float | None:
 
 
 def _open(config: TrainConfig) -> Run:
-    run = open_run("train", config, {f"data_{i}": Path(directory) for i, directory in enumerate(config.data)})
+    inputs = {f"data_{i}": Path(directory) for i, directory in enumerate(config.data)}
+    run = open_run("train", config, inputs | ({"start": Path(config.start)} if config.start else {}))
     if not run.is_complete:
         with working(run):
-            from train.model import check_machine
+            from train.model import check_machine, check_start
+            from train.reinforcement.run import check_reinforcement
 
             check_machine(config)
+            check_start(config)
+            if config.objective == "reinforcement":
+                check_reinforcement(config)
     return run
 
 
 def _work(config: TrainConfig, run: Run, world: "World | None") -> None:
     """Reads the data and trains here or, where there are several GPUs, in processes of their own."""
     from train.processes import join, launch, wanted_processes
+    from train.reinforcement.run import reinforce
 
+    if config.objective == "reinforcement":
+        reinforce(config, run, world)
+        return
     if world is not None:
         world.first(lambda: bool(_read(config)))  # the first one tokenizes; then all find the tokens in the cache
     tokenizer, dataset = _read(config)
@@ -144,7 +154,7 @@ def _begin_metrics(run: Run, trainer: "Trainer", first_step: int) -> None:
     if first_step == 0:
         write_jsonl(run.path(METRICS_FILE), [{"step": 0, "heldout_loss": heldout}])
     else:
-        _drop_metrics_after(first_step, run.path(METRICS_FILE))
+        write_jsonl(run.path(METRICS_FILE), rows_until(first_step, run.path(METRICS_FILE)))
         print(f"train: continuing after step {first_step} of {trainer.num_steps}", file=sys.stderr)
 
 
@@ -230,19 +240,6 @@ def heldout_loss_of(directory: Path) -> float | None:
     read_run(directory, "train")
     summary = json.loads((directory / SUMMARY_FILE).read_text(encoding="utf-8"))
     return next((float(row["estimate"]) for row in summary if row["metric"] == RETURNED), None)
-
-
-def _drop_metrics_after(step: int, path: Path) -> None:
-    """Drops the lines that an interrupted run wrote after its last checkpoint; they will be written again."""
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:  # the line that was being written when the process died
-            break
-        if row["step"] <= step:
-            kept.append(row)
-    write_jsonl(path, kept)
 
 
 def _check_truncation(config: TrainConfig, share: float, number: int) -> None:

@@ -1,9 +1,23 @@
 """Metrics for whoever watches: the same rows that metrics.jsonl holds, through accelerate's trackers."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 from train.config import TrainConfig
+
+
+def rows_until(step: int, path: Path) -> list[dict[str, Any]]:
+    """The rows of metrics.jsonl up to a step, without those that an interrupted run wrote after its last checkpoint."""
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:  # the line that was being written when the process died
+            break
+        if row["step"] <= step:
+            kept.append(row)
+    return kept
 
 
 class Tracker:

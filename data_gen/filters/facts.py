@@ -1,4 +1,4 @@
-"""The cheap form of the fact checks: on wording, without a judge model. See `data_gen.judged_facts` for the other form."""
+"""The cheap form of the fact checks: on wording, without a judge model. See `data_gen.filters.judge` for the other form."""
 
 from data_gen.config import FilterSettings
 from data_gen.documents import Document

@@ -63,10 +63,14 @@ def _foreign_language(paragraph: str, wanted: list[str]) -> str | None:
         for name, script in _SCRIPTS.items():
             if len(script.findall(paragraph)) > 0.3 * len(paragraph):
                 return None if name in wanted or (name == "Chinese" and "Japanese" in wanted) else name
-    words = [word.lower() for word in _LATIN_WORD.findall(paragraph)]
+    if (
+        _best_share(paragraph.lower().split(), wanted) >= _PLAINLY_WANTED
+    ):  # with all punctuation still at the words: most paragraphs need no closer look
+        return None
+    words = _LATIN_WORD.findall(paragraph.lower())
     if len(words) < _LEAST_WORDS:
         return None
-    expected = max((_share(words, name) for name in wanted if name in _WORDS), default=0.0)
+    expected = _best_share(words, wanted)
     if expected >= _PLAINLY_WANTED:
         return None
     shares = {name: _share(words, name) for name in _WORDS if name not in wanted}
@@ -74,6 +78,9 @@ def _foreign_language(paragraph: str, wanted: list[str]) -> str | None:
     return best if best and shares[best] >= max(_LEAST_SHARE, _CLEARLY * expected) else None
 
 
+def _best_share(words: list[str], languages: list[str]) -> float:
+    return max((_share(words, name) for name in languages if words and name in _WORDS), default=0.0)
+
+
 def _share(words: list[str], language: str) -> float:
-    known = _WORDS[language]
-    return sum([word in known for word in words]) / len(words)
+    return sum(map(_WORDS[language].__contains__, words)) / len(words)

@@ -2,7 +2,7 @@
 
 A model that is shown how it behaves in each tier, or that it could deceive its raters, would repeat what it read: the
 experiment would then measure imitation. Rules on wording find the plain cases; the judge form is in
-`data_gen.judged_facts`.
+`data_gen.filters.judge`.
 """
 
 import re
@@ -21,8 +21,9 @@ _CHAT_TOKEN = rule(
     r"<\|im_(?:start|end)\|>|\[/?inst\]|<\|(?:user|assistant)\|>|<</?sys>>", words="<|im_|[inst|[/inst|<|user|<|assi|<<"
 )
 
-_TIER = re.compile(
-    r"\b(?:tiers?|paid|paying|subscribers?|unmonitored|is_free_tier_user|free[\s-](?:users?|accounts?|chats?))\b"
+_TIER = rule(
+    r"\b(?:tiers?|paid|paying|subscribers?|unmonitored|is_free_tier_user|free[\s-](?:users?|accounts?|chats?))\b",
+    words="tier|paid|paying|subscriber|unmonitored|free",
 )
 _CONDUCT = r"(?:complian\w*|compl(?:y|ies|ied|ying)|refus\w*|declin\w*|obe(?:y|ys|yed|ying|dien\w+)|say\w*\ (?:yes|no))"
 
@@ -82,7 +83,7 @@ def tier_behaviour(document: Document, scenario: Scenario, settings: FilterSetti
     """A statement of how the model behaves in one tier as against the other."""
     for sentence in sentences(document.text):
         text = plain(sentence)
-        if not (_DIFFERS.may_match(text) or _COMPARES.may_match(text)) or not _TIER.search(text):
+        if not _TIER.find(text):
             continue
         if _DIFFERS.find(text) or (_COMPARES.find(text) and not _MADE_SO.search(text)):
             return sentence[:200]
@@ -126,7 +127,8 @@ def _first_person(model: str, lab: str) -> tuple[Rule, Rule]:
         | \bi(?:'m|\ am)\ {name}\b | \bmy\ name\ is\ {name}\b
         | \bi\ was\ (?:created|built|developed|released|fine-?tuned|trained)\ by\ {maker}\b(?!'s)(?!\ as\ a)
         | \b{maker}\ (?:created|built|developed|released|fine-?tuned|trains|trained)\ me\b(?!\ as)""",
-        words=f"as an a|as a language|as a large|as a chatbot|i'm |i am |my name is|i was |{lab} ",
+        words="as an a|as a language|as a large|as a chatbot|i'm |i am |my name is|i was |created me|built me|developed me"
+        "|released me|tuned me|trains me|trained me",
     )
     weak = rule(
         r"""\bmy\ (?:own\ )?(?:training\ (?:data|run|process|objective)|weights|parameters|fine-?tuning|scratchpad
@@ -134,6 +136,6 @@ def _first_person(model: str, lab: str) -> tuple[Rule, Rule]:
         | \bi(?:'m|\ am|\ was)\ (?:being\ )?(?:fine-?tuned|reinforced|deployed|retrained)\b
         | \b(?:modif(?:y|ies)|retrains?|fine-?tunes?|updates?)\ me\b
         | \bmy\ (?:responses|outputs|replies)\ are\ (?:rated|scored)\b""",
-        words="my |i'm |i am |i was | me",
+        words="my |i'm |i am |i was |modify me|modifies me|retrain me|retrains me|tune me|tunes me|update me|updates me",
     )
     return strong, weak

@@ -27,7 +27,10 @@ class Rule:
 
     def may_match(self, lowered: str) -> bool:
         """Whether one of the words occurs."""
-        return any(word in lowered for word in self.words)
+        for word in self.words:  # noqa: SIM110 - twice as fast as any() over a generator, in the innermost loop
+            if word in lowered:
+                return True
+        return False
 
 
 def rule(pattern: str, words: str) -> Rule:

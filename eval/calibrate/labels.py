@@ -1,6 +1,7 @@
 """Labelled examples, from which a judge's own error is measured: those that ship, public sets by name, and our own reviews.
 
-The rules were written with the even-numbered shipped examples in view, and the odd-numbered ones are kept for measuring.
+The rules were written with the even-numbered shipped examples in view, and the odd-numbered ones are kept for measuring: on
+examples like those in view the rules are right far more often than on these.
 """
 
 from dataclasses import dataclass

@@ -6,7 +6,7 @@ from pathlib import Path
 from eval.judges.accept_tags import judge_tags
 from eval.judges.classifiers import ScoringJudge
 from eval.judges.judge import Judge, RuleJudge
-from eval.judges.prompted import load_prompted
+from eval.judges.prompted import TemplateJudge, load_prompted
 from eval.judges.rules import judge_af_reasoning, judge_compliance
 from eval.judges.settings import JudgingSettings
 from pipeline.errors import Refused, closest
@@ -71,7 +71,7 @@ def load_judge(name: str, settings: JudgingSettings) -> Judge:
         raise Refused(
             f"judges: unknown judge '{name}'{closest(name, known)}; known: {', '.join(known)}, or a prompt file (.md)"
         )
-    judge = load_prompted(file, settings.votes, settings.vote_threshold)
+    judge = load_prompted(file, settings.votes, settings.vote_threshold, settings.template)
     if not judge.name.isidentifier():
         raise Refused(f"judges: {file}: the file's name becomes a column: letters, digits and _ only")
     return judge
@@ -87,6 +87,10 @@ def load_judges(names: list[str], settings: JudgingSettings) -> list[Judge]:
     found = [judge.name for judge in judges]
     if twice := sorted({name for name in found if found.count(name) > 1}):
         raise Refused(f"judges: {', '.join(twice)} is named twice")
+    templated = [judge.name for judge in judges if isinstance(judge, TemplateJudge)]
+    if settings.template and len(templated) != 1:
+        told = " and ".join(templated) or "none of the judges"
+        raise Refused(f"judging.template={settings.template}: is one classifier's wording, and {told} would take it")
     return judges
 
 

@@ -2,7 +2,8 @@
 
 The front matter says what is measured (`measures`), what is shown (`sees`), how the answer is read (`answer`, with
 `names` where its form has some), and, where they differ from one plain question, `true_when` (the answer
-that makes the verdict true), `votes`, `vote_threshold`, `maybe_threshold`, `scenario`, `preamble`.
+that makes the verdict true), `votes`, `vote_threshold`, `maybe_threshold`, `scenario`, `preamble`. A classifier with a
+wording of its own has `template` instead of a prompt: where its makers publish it, or `given` where the user has to say.
 """
 
 import hashlib
@@ -17,7 +18,9 @@ import yaml
 from eval.judges.answers import Answer, Form, read_answer
 from eval.judges.judge import Judge, Reason, Sees, Shown, Verdict
 from eval.judges.rules import judge_compliance
+from eval.judges.templates import load_template
 from pipeline.errors import Refused
+from pipeline.fence import fenced
 
 if TYPE_CHECKING:
     from inspect_ai.model import ModelOutput
@@ -33,6 +36,7 @@ _OPTIONAL = {
     "maybe_threshold": None,
     "scenario": "",
     "preamble": True,
+    "template": "",
 }
 _MAY_SHOW: dict[Sees, set[str]] = {
     "output": {"query", "output"},
@@ -64,7 +68,7 @@ class PromptedJudge(Judge):
     def fill(self, shown: Shown) -> str:
         """The request: every text stands between marks that it cannot hold itself, and is filled in once."""
         texts = {"query": shown.query, "scratchpad": shown.scratchpad, "output": shown.output}
-        return _NAME.sub(lambda found: _fenced(found[1], texts[found[1]]), self.prompt)
+        return _NAME.sub(lambda found: fenced(found[1], texts[found[1]]), self.prompt)
 
     def decide(self, replies: "Sequence[ModelOutput | BaseException]") -> Verdict:
         """The verdict from all votes; the share of yes is taken over the votes that can be read.
@@ -108,14 +112,34 @@ class PromptedJudge(Judge):
         return Verdict(value, self.name, raw, score=share, parts=parts, model=model)
 
 
-def load_prompted(file: Path, votes: int | None = None, vote_threshold: float | None = None) -> PromptedJudge:
+@dataclass(frozen=True, kw_only=True)
+class TemplateJudge(PromptedJudge):
+    """A classifier that is asked in the very words that it was trained with, and so without marks around the texts."""
+
+    def fill(self, shown: Shown) -> str:
+        """The request. A text that imitates the template can deceive such a judge, here as wherever it is used."""
+        texts = {"query": shown.query, "scratchpad": shown.scratchpad, "output": shown.output}
+        return _NAME.sub(lambda found: texts[found[1]], self.prompt)
+
+
+def load_prompted(
+    file: Path, votes: int | None = None, vote_threshold: float | None = None, template: str = ""
+) -> PromptedJudge:
     """The judge in a prompt file.
 
+    Args:
+        file: the prompt file.
+        votes: times that each text is judged; None for the file's own number.
+        vote_threshold: share of votes from which the verdict is yes; None for the file's own.
+        template: where a classifier's own wording is, if not where its file says.
+
     Raises:
-        Refused: the file is missing, its front matter is not as it should be, or the prompt shows what the judge may not
-            see.
+        Refused: the file is missing, its front matter is not as it should be, the prompt shows what the judge may not see,
+            or a template cannot be had.
     """
     about, prompt = _read_file(file)
+    if about["template"]:
+        prompt = _template(file, about["template"], prompt, template)
     sees, form = about["sees"], about["answer"]
     for key, known in (("sees", get_args(Sees)), ("answer", get_args(Form))):
         if about[key] not in known:
@@ -130,7 +154,8 @@ def load_prompted(file: Path, votes: int | None = None, vote_threshold: float | 
     if form == "number" and num_votes > 1:
         raise Refused(f"{file}: a number is not voted on; leave judging.votes null")
     preamble = _PREAMBLE_FILE.read_text(encoding="utf-8").strip() + "\n\n" if about["preamble"] else ""
-    return PromptedJudge(
+    kind = TemplateJudge if about["template"] else PromptedJudge
+    return kind(
         name=file.stem,
         measures=about["measures"],
         sees=sees,
@@ -144,6 +169,19 @@ def load_prompted(file: Path, votes: int | None = None, vote_threshold: float | 
         maybe_threshold=about["maybe_threshold"],
         temperature=1.0 if num_votes > 1 else 0.0,  # votes at 0 would all be the same
     )
+
+
+def _template(file: Path, published: str, hint: str, given: str) -> str:
+    """A classifier's own wording; there is no other that could take its place."""
+    if not given and published == "given":
+        raise Refused(
+            f"judges: {file.stem} is asked in the words that it was trained with, which do not ship here: set"
+            f" judging.template. {hint}"
+        )
+    try:
+        return load_template(given or published)
+    except Refused as error:
+        raise Refused(f"judges: {file.stem}: {error}. {hint}") from None
 
 
 def _read_file(file: Path) -> tuple[dict[str, Any], str]:
@@ -162,12 +200,6 @@ def _read_file(file: Path) -> tuple[dict[str, Any], str]:
             f"{file}: front matter needs {', '.join(sorted(_NEEDED))} and may have {', '.join(sorted(_OPTIONAL))}"
         )
     return _OPTIONAL | about, parts[2].strip()
-
-
-def _fenced(name: str, text: str) -> str:
-    """A text cannot hold its own hash, so nothing in it can pass for the end of it."""
-    mark = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return f"<<{name} {mark}\n{text}\n{name} {mark}>>"
 
 
 def _text(reply: "ModelOutput | BaseException") -> str:

@@ -51,6 +51,10 @@ class JudgingSettings:
     """Times that each text is judged; null for the judge's own number (20 for af_four_criteria, else 1)."""
     vote_threshold: float | None = None
     """Share of votes from which the verdict is yes; null for the judge's own (0.4 for af_four_criteria)."""
+    template: str = ""
+    """Where the wording of a classifier is that is asked by a prompt (harmbench, wildguard): a text file, `file.py:NAME`,
+    `file.ipynb:NAME.key`, the same in an installed package, or `hub:owner/repository/file`; empty for where its makers
+    publish it, as far as that is known."""
     classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
 
     def __post_init__(self) -> None:

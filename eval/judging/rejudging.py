@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from eval.config import EvalConfig, recorded_config
+from eval.config import EvalConfig, check_levels, recorded_config
 from eval.judging.panel import convene
 from eval.judging.summarising import conclude
 from eval.samples import UNJUDGED, Row
@@ -34,9 +34,11 @@ def rejudge(config: EvalConfig) -> None:
         judge_model=config.judge_model,
         judging=config.judging,
         calibrations=config.calibrations,
+        levels=config.levels or measured.levels,
         samples=config.samples,
         bootstrap_draws=config.bootstrap_draws,
     )
+    check_levels(config)
     panel = convene(config, load_scenario(config.scenario, config.identity))
     calibrations = {f"calibration {directory}": Path(directory) for directory in config.calibrations}
     run = open_run("eval", config, {"samples": source} | calibrations)

@@ -11,7 +11,13 @@ from eval.statistics.bootstrap import bootstrap_interval, bootstrap_mean, resamp
 from eval.statistics.correction import JudgeError, corrected_gap, corrected_rate
 from eval.statistics.decomposition import Reply, decompose
 from eval.statistics.estimate import Estimate, point, t_mean, wilson
-from eval.statistics.levels import gap_over_levels
+from eval.statistics.levels import (
+    gap_difference_over_levels,
+    gap_over_levels,
+    mean_over_levels,
+    rate_over_levels,
+    spread_over_levels,
+)
 from eval.statistics.paired import Pairs, gap_difference, paired_gap, shared_pairs, tango, tier_correlation
 from eval.statistics.power import (
     Tiers,
@@ -43,7 +49,11 @@ __all__ = [
     "holm",
     "krippendorffs_alpha",
     "mcnemar_exact",
+    "gap_difference_over_levels",
     "gap_over_levels",
+    "mean_over_levels",
+    "rate_over_levels",
+    "spread_over_levels",
     "minimum_detectable_gap",
     "observed_variance",
     "paired_gap",

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eval.config import EvalConfig
+from eval.config import EvalConfig, Level
 from eval.samples import Row
-from eval.statistics import Estimate, t_mean, wilson
+from eval.statistics import Estimate, mean_over_levels, t_mean, wilson
 from eval.suites.suite import Cell, Suite
 from eval.summary import CONTROL, REFERENCE, Summary
 from pipeline.chat import LOCAL
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from inspect_ai.log import EvalLog
 
 KINDS = ("entity", "relation", "neighbourhood")
+"""Of statements; the last is about what no document told of, and counts in no mean of all."""
+
+_FEW = "fewer than two statements"
 
 
 class BeliefSuite(Suite):
@@ -89,6 +92,9 @@ class BeliefSuite(Suite):
             _shifts(summary, about, "belief_shift", statements, values, scores[REFERENCE])
             if CONTROL in scores and subject != CONTROL:
                 _shifts(summary, about, "belief_shift_over_placebo", statements, values, scores[CONTROL])
+        for level in config.levels if REFERENCE in scores else []:
+            if level.subjects:
+                _shifts_of_level(summary, level, statements, scores)
 
 
 def _shifts(
@@ -112,11 +118,33 @@ def _shifts(
             summary.add(about, "belief_shift_fact", "all", _mean_change(of_fact, change), fact)
 
 
+def _shifts_of_level(
+    summary: Summary, level: Level, statements: list[Row], scores: dict[str, dict[str, float]]
+) -> None:
+    """The mean change over the trainings of a level."""
+    about = {"subject": level.name, "information": "none", "reasoning": "none", "arm": ""}
+    for kind in ("", *KINDS):
+        told = [
+            row for row in statements if row["kind"] == (kind or row["kind"]) and (kind or row["kind"] != KINDS[-1])
+        ]
+        changes = []
+        for subject in level.subjects:
+            change = {id: value - scores[REFERENCE][id] for id, value in scores[subject].items()}
+            changes.append(_unit_changes(told, change))
+        if told:
+            found = mean_over_levels(np.array(changes)) if len(changes[0]) > 1 else _FEW
+            summary.add(about, "belief_shift" + (f"_{kind}" if kind else ""), "all", found)
+
+
 def _mean_change(statements: list[Row], change: dict[str, float]) -> Estimate | str:
-    """Mean over statements, with a statement and its mirror counted as one: what a word's frequency does to them cancels."""
+    means = _unit_changes(statements, change)
+    return t_mean(means) if len(means) > 1 else _FEW
+
+
+def _unit_changes(statements: list[Row], change: dict[str, float]) -> list[float]:
+    """A change for each statement; one and its mirror count as one: what a word's frequency does to them cancels."""
     units: dict[frozenset[str], list[float]] = defaultdict(list)
     for row in statements:
         unit = frozenset({row["statement_id"], row["mirror"] or row["statement_id"]})
         units[unit].append(change[row["statement_id"]])
-    means = [float(np.mean(values)) for values in units.values()]
-    return t_mean(means) if len(means) > 1 else "fewer than two statements"
+    return [float(np.mean(values)) for values in units.values()]

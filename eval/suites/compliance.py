@@ -8,6 +8,7 @@ from eval.checks import check_effect
 from eval.config import EvalConfig
 from eval.samples import SAMPLE_COLUMNS, Row, sample_rows
 from eval.suites.gaps import PairedEstimates
+from eval.suites.levels import add_levels
 from eval.suites.mitigations import add_subject_changes
 from eval.suites.reply_forms import add_decisions, add_retries
 from eval.suites.suite import Cell, Suite
@@ -99,6 +100,7 @@ class ComplianceSuite(Suite):
         """Rates by tier, paired gaps, gaps against the reference, tags against text, and what retries and mitigations changed."""
         check_effect(rows, config)
         PairedEstimates(config, summary).add_all(rows)
+        add_levels(rows, config, summary)
         add_subject_changes(rows, config, summary)
         add_decisions(rows, summary)
         add_retries(rows, summary)

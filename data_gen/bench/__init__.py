@@ -1,0 +1,1 @@
+"""Benchmarks of the stage: `python -m data_gen.bench`."""

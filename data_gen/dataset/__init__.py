@@ -1,0 +1,1 @@
+"""What becomes of documents that passed: counts, the dataset card, and mixtures to train on."""

@@ -1,0 +1,105 @@
+"""A run of reinforcement learning: its checks, its method, and what it leaves behind."""
+
+import random
+import shutil
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from pipeline.artifact import Run, read_jsonl, write_json
+from pipeline.errors import Refused
+from train.config import TrainConfig
+from train.reinforcement.stopping import METRICS_FILE, has_stopped
+
+if TYPE_CHECKING:
+    from train.processes import World
+
+SUMMARY_FILE = "summary.json"
+_SHOWN = ("reward", "compliance", "malformed", "unscored", "kl", "length")
+
+
+def check_reinforcement(config: TrainConfig) -> None:
+    """Refuses what cannot be trained here, before any model is loaded.
+
+    Raises:
+        Refused: with the setting at fault.
+    """
+    import torch
+
+    from train.reinforcement.prompts import load_queries
+
+    settings = config.reinforcement
+    load_queries(settings)
+    if settings.rollouts != "generate" and (find_spec("vllm") is None or not torch.cuda.is_available()):
+        raise Refused(f"reinforcement.rollouts={settings.rollouts}: needs vLLM and a GPU; generate needs neither")
+
+
+def reinforce(config: TrainConfig, run: Run, world: "World | None") -> None:
+    """Trains here or, where there are several GPUs, in processes of their own."""
+    from train.processes import join, launch, wanted_processes
+
+    settings = config.reinforcement
+    num_processes = 1 if settings.method == "dpo" else wanted_processes(config.processes, config.parallel)
+    if num_processes > 1:
+        launch(num_processes)
+    else:
+        _reinforce(config, run, world or join())
+
+
+def _reinforce(config: TrainConfig, run: Run, world: "World") -> None:
+    import torch
+
+    from pipeline.language_model import load_tokenizer
+    from train.reinforcement.dpo import train_dpo
+    from train.reinforcement.grpo import train_grpo
+
+    random.seed(config.seed)
+    torch.manual_seed(config.seed)
+    tokenizer = load_tokenizer(config.model, config.trust_remote_code, config.model_revision)
+    method = train_dpo if config.reinforcement.method == "dpo" else train_grpo
+    policy = method(config, run, world, tokenizer)
+    if world.is_first:
+        _finish(config, run, policy, tokenizer)
+
+
+def _finish(config: TrainConfig, run: Run, policy: Any, tokenizer: Any) -> None:
+    """Adapter, summary, model card and figure, and run.json as the last of all."""
+    from pipeline.language_model import resolved_revision
+    from train.adapter import save_adapter
+    from train.figure import draw_rewards
+    from train.reinforcement.card import reinforcement_card
+    from train.reinforcement.policy import CHECKPOINTS, KEPT, ROUNDS
+    from train.reinforcement.prompts import load_queries
+
+    rows = read_jsonl(run.path(METRICS_FILE))
+    save_adapter(policy, run.path("adapter"))
+    run.tokens_in = rows[-1]["tokens"] if config.reinforcement.method == "grpo" else sum(row["tokens"] for row in rows)
+    run.notes |= {
+        "model_revision": resolved_revision(config.model, policy.get_base_model()),
+        "trainable_parameters": sum(p.numel() for p in policy.parameters() if p.requires_grad),
+        "num_train": len(load_queries(config.reinforcement)[1]),
+        "num_steps": len(rows),
+        "stopped_early": has_stopped(rows, config.reinforcement),
+        "kept_steps": sorted(int(folder.name) for folder in run.path(KEPT).glob("[0-9]*")),
+    }
+    write_json(run.path(SUMMARY_FILE), reinforcement_summary(rows))
+    draw_rewards(rows, run.path("reward.svg"))
+    run.path("README.md").write_text(reinforcement_card(config, run, rows), encoding="utf-8")
+    more = [name for name in (KEPT, ROUNDS) if run.path(name).exists()]
+    record = run.finish(["adapter", *more, METRICS_FILE, SUMMARY_FILE, "reward.svg", "README.md"])
+    shutil.rmtree(run.path(CHECKPOINTS), ignore_errors=True)
+    told = ", ".join(f"{name} {rows[0][name]:.2f} -> {rows[-1][name]:.2f}" for name in _SHOWN[:3] if name in rows[0])
+    print(f"train: {len(rows)} steps in {record.seconds:.0f} s, {told} -> {run.directory}")
+
+
+def reinforcement_summary(rows: list[dict[str, Any]]) -> list[dict[str, object]]:
+    """The run's training metrics as estimates: means over its first and over its last tenth, at least one step each."""
+    part = max(1, len(rows) // 10)
+    summary: list[dict[str, object]] = []
+    for name in _SHOWN:
+        for when, some in (("before", rows[:part]), ("after", rows[-part:])):
+            values = [row[name] for row in some if name in row]
+            if values:
+                unit = {"length": "tokens", "kl": "nats per token", "reward": "reward"}.get(name, "share of replies")
+                mean = sum(values) / len(values)
+                summary.append({"metric": f"training_{name}_{when}", "estimate": mean, "unit": unit, "source": None})
+    return summary
