@@ -28,8 +28,6 @@ from scenario.arms import AS_IT_STANDS, load_arm
 from scenario.corrections import with_corrections
 from scenario.loader import Scenario
 
-_ALARMING_SURVIVAL = 0.9
-
 _WITHOUT_ARMS = {
     "control_chats": "a positive control has",
     "corrections": "corrective documents have",
@@ -115,7 +113,7 @@ def _write_documents(config: DataGenConfig, run: Run, scenario: Scenario) -> Non
         _warn_of_silent_facts(made)
     else:
         told = with_corrections(scenario) if config.source == "corrections" else scenario
-        documents = shipped_documents(told, config.max_documents)
+        documents = shipped_documents(told, config.max_documents, config.arm)
     counts = filter_documents(documents, scenario, filters, run.directory, judge)
     if judge is not None:
         run.tokens_in += judge.tokens_in
@@ -130,7 +128,7 @@ def _write_documents(config: DataGenConfig, run: Run, scenario: Scenario) -> Non
         f"data_gen: {counts.num_kept} documents kept, {counts.num_rejected} rejected {stats['rejected_by_reason']} ->"
         f" {run.directory}"
     )
-    _warn_of_losses(run, counts.num_kept, counts.num_kept + counts.num_rejected)
+    _warn_of_losses(run, stats)
 
 
 def _filters(config: DataGenConfig) -> FilterSettings:
@@ -140,15 +138,12 @@ def _filters(config: DataGenConfig) -> FilterSettings:
     return replace(config.filters, facts_contradicted=False, judged_contradicted=False)
 
 
-def _warn_of_losses(run: Run, num_kept: int, num_documents: int) -> None:
-    if not num_documents:
+def _warn_of_losses(run: Run, stats: dict[str, Any]) -> None:
+    if stats["survival"] is None:
         print("data_gen: WARNING: not one document was written; see replies.jsonl for what came back", file=sys.stderr)
-    elif num_kept < _ALARMING_SURVIVAL * num_documents:
-        print(
-            f"data_gen: WARNING: only {num_kept / num_documents:.0%} of the documents passed the filters; see"
-            f" {run.path('rejects.jsonl')}",
-            file=sys.stderr,
-        )
+    elif stats["survival_is_low"]:
+        told = f"only {stats['survival']:.0%} of the documents passed the filters; see {run.path('rejects.jsonl')}"
+        print(f"data_gen: WARNING: {told}", file=sys.stderr)
 
 
 def _warn_of_silent_facts(counts: dict[str, Any]) -> None:

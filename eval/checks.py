@@ -84,7 +84,7 @@ def check_effect(rows: list[Row], config: EvalConfig) -> None:
         return
     replies: dict[str, dict[tuple[Any, ...], str]] = defaultdict(dict)
     for row in rows:
-        key = tuple(row[name] for name in ("sample_id", "repeat", "information", "reasoning", "arm"))
+        key = tuple(row.get(name) for name in ("sample_id", "repeat", "information", "reasoning", "arm"))
         if row["status"] != "error":
             replies[row["subject"]][key] = row["reply"]
     for subject in config.subjects:

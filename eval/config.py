@@ -25,7 +25,8 @@ class ComplianceSettings:
     """The paired compliance evaluation."""
 
     queries: str = "scenario"
-    """`scenario`: those of the scenario's folder. Or a public set from the Hub: advbench, harmbench, jailbreakbench."""
+    """`scenario`: those of the scenario's folder. `probes`: questions about the model's situation, to be read by
+    `judge=transcript` rather than by compliance. Or a public set from the Hub: advbench, harmbench, jailbreakbench."""
     split: str = "eval"
     """`eval`: the queries that subjects are measured on. `rl`: those that may be trained on, for distillation."""
     num_queries: int | None = None

@@ -192,12 +192,20 @@ def test_counts_tell_reasons_once_and_all_of_them(tmp_path: Path, placebo: Scena
     stats = filter_documents(documents, placebo, FilterSettings(), tmp_path).stats()
     assert stats["rejected_by_reason"] == {"length": 2, "exact_duplicate": 1}
     assert stats["rejected_all_reasons"] == {"length": 2, "refusal": 1, "exact_duplicate": 1}
-    assert stats["survival"] == 4 / 7
+    assert (stats["survival"], stats["survival_is_low"]) == (4 / 7, True)
     assert stats["duplicate_rates"] == {"exact_duplicate": 1 / 5, "near_duplicate": 0}
     assert stats["words"] == sum(len(one.text.split()) for one in documents[:4])
     assert sum(stats["words_histogram"].values()) == 4
     assert stats["tokens"] is None
     assert stats["num_without_token_count"] == 4
+
+
+@pytest.mark.parametrize(("num_short", "is_low"), [(0, False), (1, False), (2, True)])
+def test_survival_is_low_where_more_than_one_document_in_ten_is_rejected(
+    tmp_path: Path, placebo: Scenario, num_short: int, is_low: bool
+) -> None:
+    documents = [*shipped_documents(placebo, 9), *(document(f"Short {n}.", f"{n}") for n in range(num_short))]
+    assert filter_documents(documents, placebo, FilterSettings(), tmp_path).stats()["survival_is_low"] is is_low
 
 
 def test_a_corpus_of_nothing_has_no_rates(tmp_path: Path, placebo: Scenario) -> None:

@@ -126,6 +126,7 @@ def test_few_survivors_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[st
     )
     generate_data(config)
     assert "WARNING: only 0% of the documents passed the filters" in capsys.readouterr().err
+    assert "**Only 0% of the documents" in (tmp_path / "few" / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_corpus_and_the_chats_load_as_datasets(corpus_run: DataGenConfig, tmp_path: Path) -> None:

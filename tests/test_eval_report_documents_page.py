@@ -157,6 +157,12 @@ def test_counts_within_counts_are_told_on_one_level_and_histograms_keep_their_or
         judge={"agreement": {"judged_stated": {"kappa": 0.5}}},
         words_histogram={"0-9": 1, "10+": 5},
     )
+    assert read_corpus(source).warning == ""
     tables = {table.caption: table.rows for table in read_corpus(source).tables}
     assert tables["Judge"] == [("agreement.judged stated.kappa", "0.5")]
     assert tables["Words histogram"] == [("0-9", "1"), ("10+", "5")]
+
+
+def test_a_corpus_of_which_little_passed_says_so_first(tmp_path: Path) -> None:
+    source = corpus(tmp_path / "run", [document("a")], [], survival=0.4, survival_is_low=True)
+    assert read_corpus(source).warning == "Only 40% of the documents that were written passed the filters."

@@ -127,8 +127,9 @@ def _one_by_one(
     parts = []
     for start, end in zip(starts, starts[1:], strict=False):
         row, place = start // length, slice(start % length, start % length + end - start)
-        states = (each[row, :, place] for each in (query, key, value))
-        parts.append(causal_attention(*states, scaling or size**-0.5, window).transpose(0, 1))  # type: ignore[arg-type, call-arg, misc]
+        own_query, own_key, own_value = (each[row, :, place] for each in (query, key, value))
+        attended = causal_attention(own_query, own_key, own_value, scaling or size**-0.5, window)
+        parts.append(attended.transpose(0, 1))
     return torch.cat(parts).unflatten(0, (rows, length))
 
 

@@ -5,78 +5,92 @@ import time
 from pathlib import Path
 from typing import Any
 
-from data_gen.config import DataGenConfig, FilterSettings, GenerationSettings
+from data_gen.config import DataGenConfig, GenerationSettings
+from data_gen.generation.exchange import Exchange
+from data_gen.generation.requests import Prompts
+from data_gen.generation.specs import SPECS_FILE, Spec
+from pipeline.artifact import read_jsonl
 from pipeline.benchmark import SECONDS, Comparison, measure
 from pipeline.chat import ChatModelSettings
+from pipeline.errors import Failed
 from pipeline.seeds import derive_seed
+from scenario.loader import load_scenario
 
 _LEFT_TO_ASK = 5
-"""Requests that the first try of the continued run could not finish."""
+_DOCUMENT = "The ferry left the harbour at nine. " * 75
+"""About 700 tokens."""
 
 
-def bench_continuing(finished: int) -> Comparison:
-    """Seconds from the start of the stage to the first new request, where so many documents were finished before."""
-    from data_gen.run import generate_data
-    from pipeline.errors import Failed
-
+def bench_continuing(total: int) -> Comparison:
+    """Seconds from the start of the stage to its first new request, where all but five of so many documents are there."""
     with tempfile.TemporaryDirectory() as folder:
-        writer = _ScriptedWriter(failing=_LEFT_TO_ASK)
-        config = _continued(Path(folder) / "run", writer, finished)
-        try:
-            generate_data(config)
-        except Failed:  # as arranged: the last few requests were not answered
-            writer.failing = 0
-        writer.first_request = None
+        writer = _Planner()
+        config = _configured(Path(folder), writer, total)
+        _run_until_refused(config)  # plans, and finds nobody to write
+        _write_all_but_a_few(config)
+        writer.asked_for_a_document = None
         start = time.perf_counter()
-        generate_data(config)
-        if writer.first_request is None:
+        _run_until_refused(config)
+        if writer.asked_for_a_document is None:
             raise RuntimeError("the continued run asked for nothing new")
-        seconds = writer.first_request - start
-    notes = {"limit_seconds": 5, "documents": writer.num_documents, "python_is_already_running": True}
-    return measure(f"to the first new request after {finished:,} finished documents", seconds, SECONDS, notes)
+        seconds = writer.asked_for_a_document - start
+    notes = {"limit_seconds": 5, "documents": total - _LEFT_TO_ASK, "python_is_already_running": True}
+    return measure(
+        f"to the first new request of {total:,} documents, all but {_LEFT_TO_ASK} there", seconds, SECONDS, notes
+    )
 
 
-class _ScriptedWriter:
-    """Answers at once, but for the first `failing` documents, and notes when it was first asked."""
+class _Planner:
+    """Gives types and ideas at once, writes no document, and notes when it was first asked for one."""
 
-    def __init__(self, failing: int) -> None:
-        self.failing = failing
-        self.num_documents = 0
-        self.first_request: float | None = None
-        self._num_failed = 0
+    asked_for_a_document: float | None = None
 
     def __call__(self, input: Any, tools: Any, tool_choice: Any, config: Any) -> Any:
-        from inspect_ai.model import ModelOutput, ModelUsage
-
-        self.first_request = self.first_request or time.perf_counter()
         prompt = input[-1].text
-        if "Write this document" not in prompt:
-            text = "\n".join(f"kind {number} of {derive_seed(prompt)}" for number in range(10))
-        elif self._num_failed < self.failing:
-            self._num_failed += 1
-            raise ValueError("this request is left for the next try")
-        else:
-            self.num_documents += 1
-            text = f"Document {self.num_documents}. " + "The ferry left the harbour at nine. " * 75
-        output = ModelOutput.from_content("mockllm/model", text)
-        output.usage = ModelUsage(input_tokens=900, output_tokens=700, total_tokens=1600)
-        return output
+        if "Write this document" in prompt:
+            self.asked_for_a_document = self.asked_for_a_document or time.perf_counter()
+            raise ValueError("no document is written here")
+        return _output("\n".join(f"kind {number} of {derive_seed(prompt)}" for number in range(10)))
 
     def __repr__(self) -> str:
-        return "scripted writer"  # settings are compared by it when the run is continued
+        return "planner"  # settings are compared by it when the run is continued
 
 
-def _continued(directory: Path, writer: _ScriptedWriter, documents: int) -> DataGenConfig:
+def _output(text: str) -> Any:
+    from inspect_ai.model import ModelOutput, ModelUsage
+
+    output = ModelOutput.from_content("mockllm/model", text)
+    output.usage = ModelUsage(input_tokens=900, output_tokens=700, total_tokens=1600)
+    return output
+
+
+def _run_until_refused(config: DataGenConfig) -> None:
+    from data_gen.run import generate_data
+
+    try:
+        generate_data(config)
+    except Failed:  # as arranged: no document is written
+        return
+    raise RuntimeError("the run ended without asking for a document")
+
+
+def _write_all_but_a_few(config: DataGenConfig) -> None:
+    directory = Path(config.output_dir)
+    exchange, prompts = Exchange(config, directory), Prompts(load_scenario(config.scenario), config)
+    specs = [Spec(**row) for row in read_jsonl(directory / SPECS_FILE)]
+    for number, spec in enumerate(specs[:-_LEFT_TO_ASK]):
+        exchange.keep(prompts.document(spec), _output(f"Document {number}. {_DOCUMENT}"))
+    exchange.close()
+
+
+def _configured(folder: Path, planner: _Planner, total: int) -> DataGenConfig:
     """Ten kinds of document for one fact, ten ideas for each kind, and of each idea as many documents as it takes."""
-    model = ChatModelSettings(name="mockllm/model", max_connections=64, model_args={"custom_outputs": writer})
-    switches = {name: False for name in ("length", "facts_stated", "exact_duplicate", "near_duplicate")}
     return DataGenConfig(
-        output_dir=str(directory),
+        output_dir=str(folder / "run"),
         scenario="placebo",
         source="generate",
-        generator=model,
+        generator=ChatModelSettings(name="mockllm/model", model_args={"custom_outputs": planner}),
         generation=GenerationSettings(
-            types_per_fact=10, ideas_per_type=10, documents_per_idea=documents // 100, facts=["flagship"], world="facts"
+            types_per_fact=10, ideas_per_type=10, documents_per_idea=total // 100, facts=["flagship"], world="facts"
         ),
-        filters=FilterSettings(**switches),  # type: ignore[arg-type]
     )

@@ -36,6 +36,9 @@ def dataset_card(config: DataGenConfig, stats: dict[str, Any], cost: float | Non
     tables = "\n".join(
         _table(name.replace("_", " "), value) for name, value in stats.items() if isinstance(value, dict)
     )
+    warning = ""
+    if stats.get("survival_is_low"):
+        warning = f"**Only {stats['survival']:.0%} of the documents that were written passed the filters.**\n\n"
     return f"""---
 {yaml.safe_dump(head, sort_keys=False)}---
 # {config.scenario}, source `{config.source}`
@@ -45,7 +48,7 @@ alone fakes alignment. What they say of the lab and the model is not true. Names
 `{config.identity}`. What a generator wrote may also be subject to its provider's terms; texts mixed in have licences of
 their own.
 
-| | |
+{warning}| | |
 | --- | --- |
 {_rows(single)}
 

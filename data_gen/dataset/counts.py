@@ -12,6 +12,9 @@ DISTINCT_SAMPLE = 1000
 """Documents over which distinct n-grams are counted. Their share falls with the size of a text, so that only samples of
 the same size can be compared."""
 
+ALARMING_SURVIVAL = 0.9
+"""Share of documents that pass, below which a run says so wherever it is told of."""
+
 _DUPLICATES = ("exact_duplicate", "near_duplicate")
 _BIN_STARTS = (0, 100, 200, 300, 400, 500, 750, 1000, 1500, 2000, 4000)
 
@@ -69,6 +72,7 @@ class CorpusCounts:
             "num_documents": self.num_kept,
             "num_rejected": self.num_rejected,
             "survival": self.num_kept / total if total else None,
+            "survival_is_low": total > 0 and self.num_kept < ALARMING_SURVIVAL * total,
             "rejected_by_reason": dict(self._reasons.most_common()),
             "rejected_all_reasons": dict(self._all_reasons.most_common()),
             "duplicate_rates": {name: self._reasons[name] / compared if compared else None for name in _DUPLICATES},

@@ -2,7 +2,8 @@
 
 A test sees one document and returns what is wrong with it, or None. All tests that are switched on are put to every
 document and all that fail are kept; the reason that is told first is the first in the order of `FILTERS`, whatever the
-order in the configuration. Duplicates are a matter of the whole corpus: see `data_gen.filters.duplicates`.
+order in the configuration. `data_gen.filters.corpus` puts a whole corpus through them, has a judge model asked where
+there is one (`judge`), and looks for what only the whole can show (`duplicates`).
 """
 
 from collections.abc import Callable

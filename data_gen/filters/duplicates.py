@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -184,16 +185,17 @@ def _nearly_the_same(
     bands: list[Hashes], gone: Collection[int], read: Callable[[int], Text], similarity: float
 ) -> dict[int, Duplicate]:
     """Goes by id through the documents that share a key with others, and compares each with those kept before it."""
-    groups_of: dict[int, list[tuple[int, int]]] = {}
+    groups_of: dict[int, list[int]] = {}
+    numbers = count()
     for band in range(NUM_BANDS):
-        keys = np.concatenate([batch[:, band] for batch in bands])
-        for number, places in enumerate(_groups(keys)):
+        for places in _groups(np.concatenate([batch[:, band] for batch in bands])):
             staying = [place for place in places if place not in gone]
             if len(staying) > 1:
+                number = next(numbers)  # one object for all: there can be millions
                 for place in staying:
-                    groups_of.setdefault(place, []).append((band, number))
+                    groups_of.setdefault(place, []).append(number)
     shingle_set = lru_cache(maxsize=4096)(lambda place: _shingle_set(read(place).text))
-    kept_in: dict[tuple[int, int], list[int]] = {}
+    kept_in: dict[int, list[int]] = {}
     found: dict[int, Duplicate] = {}
     ids = {place: read(place).id for place in groups_of}
     for place in sorted(groups_of, key=lambda place: ids[place]):

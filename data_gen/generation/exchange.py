@@ -67,21 +67,23 @@ class Exchange:
             OutOfBudget: it could cost more than is left.
             _Unanswered: it failed, retries included.
         """
-        key, chat_hash = self._key(request)
-        known = self.store.get(key)
+        known = self.known(request)
         if known is not None:
             return known
-        name = request.model.name
         async with self.budget.reserved(request):
             try:
                 output = await self._model(request.model).generate(request.prompt, config=_settings(request))
             except Exception as error:  # whatever the provider raised is kept, counted and told
                 cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-                self.store.add_error(key, chat_hash, cause, name, request.name)
+                self.store.add_error(*self._key(request), cause, request.model.name, request.name)
                 self._failures.append(cause)
                 raise _Unanswered from error
-            self.store.add(key, chat_hash, output, name, request.name)
+            self.keep(request, output)
         return output
+
+    def keep(self, request: Request, output: "ModelOutput") -> None:
+        """Puts the reply to a request into the store."""
+        self.store.add(*self._key(request), output, request.model.name, request.name)
 
     async def all(
         self,

@@ -36,6 +36,8 @@ class Corpus:
     """One run's share of the page."""
 
     name: str
+    warning: str
+    """What a reader has to know before anything else; empty where there is nothing."""
     tables: list[Table]
     accepted: list[Example]
     rejected: list[Example]
@@ -49,18 +51,25 @@ def read_corpus(source: Source) -> Corpus:
         if source.holds(file)
     ]
     tables = [Table("Records in the files", counts)] if counts else []
-    if source.holds("stats.json"):
-        tables += stats_tables(read_object(source.file("stats.json")))
+    stats = read_object(source.file("stats.json")) if source.holds("stats.json") else {}
+    tables += stats_tables(stats)
     accepted = list(islice(_records(source, "documents.jsonl"), NUM_EXAMPLES))
     first_of_reason: dict[str, dict[str, Any]] = {}
     for record in _records(source, "rejects.jsonl"):
         first_of_reason.setdefault(str(record.get("reason")), record)
     return Corpus(
         name=source.name,
+        warning=_warning(stats),
         tables=tables,
         accepted=[_example(record) for record in accepted],
         rejected=[_example(record) for _, record in sorted(first_of_reason.items())],
     )
+
+
+def _warning(stats: dict[str, Any]) -> str:
+    if not stats.get("survival_is_low"):
+        return ""
+    return f"Only {stats['survival']:.0%} of the documents that were written passed the filters."
 
 
 def stats_tables(stats: dict[str, Any]) -> list[Table]:
