@@ -209,7 +209,7 @@ class _Bench:
         set_attention(config, base, self.world.device)
         set_checkpointing(config, base)
         torch.compiler.reset()  # else a new length is compiled for all lengths, and what is compiled is kept for nothing
-        set_compiled(config, base)
+        set_compiled(base, bool(config.compile))
 
 
 def matrix_rate(device: Any, size: int = MATRIX) -> float:

@@ -107,8 +107,9 @@ class TrainConfig:
     null for `flash_attention_2` where that is installed, `varlen` where it suits the model, else `sdpa`."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: about a third slower, and memory no longer grows with the layers."""
-    compile: bool = False
-    """Compile each layer with torch.compile; pays off in long runs on a GPU, with packing."""
+    compile: bool | None = None
+    """Compile each layer with torch.compile; null does so for LoRA over packed rows on a GPU where Triton and a C compiler are,
+    which there took a quarter off the time of a step (docs/benchmarks.md)."""
     liger: bool = False
     """Use Liger's fused kernels; needs the package liger-kernel and a GPU."""
     parallel: str = "ddp"
