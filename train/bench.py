@@ -47,7 +47,7 @@ def main() -> None:
     """Runs all sides in alternating rounds and writes outputs/bench/train.json, or, with --side, measures one side."""
     parser = argparse.ArgumentParser(prog="python -m train.bench", description=__doc__)
     parser.add_argument("--model", default="smollm2")
-    parser.add_argument("--steps", type=int, default=3, help="optimizer steps that are counted, 4 documents each")
+    parser.add_argument("--steps", type=int, default=2, help="optimizer steps that are counted, 4 documents each")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--documents", type=int, default=90_000, help="of the start-up measurement; 0 leaves it out")
     parser.add_argument(
