@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.errors import Refused
-from scenario.arms import AS_IT_STANDS
+from scenario.arms import AS_IT_STANDS, PLACEBO
 from scenario.loader import Scenario
 
 
@@ -35,20 +35,20 @@ class Document:
         return vars(self) | {"fact_ids": list(self.fact_ids)}
 
 
-def shipped_documents(scenario: Scenario, max_documents: int | None) -> list[Document]:
-    """The scenario's own corpus; where fewer are asked for, evenly spaced over it.
+def shipped_documents(scenario: Scenario, max_documents: int | None, arm: str = AS_IT_STANDS) -> list[Document]:
+    """The corpus of a scenario or of one of its arms; where fewer are asked for, evenly spaced over it.
 
     Raises:
         Refused: an arm for which no documents ship.
     """
     written = scenario.corpus
     if not written:
-        raise Refused(f"scenario={scenario.name}: no documents ship with this arm; set source=generate")
+        raise Refused(f"arm={arm}: no documents of {scenario.name} ship with this arm; set source=generate")
     if max_documents is not None and max_documents < len(written):
         written = tuple(written[i] for i in np.linspace(0, len(written) - 1, max_documents).round().astype(int))
     return [
         Document(
-            id=f"{scenario.name}/{document.id}",
+            id=f"{id_prefix(scenario, arm)}/{document.id}",
             scenario=scenario.name,
             fact_ids=document.facts,
             doc_type=document.doc_type,
@@ -57,6 +57,12 @@ def shipped_documents(scenario: Scenario, max_documents: int | None) -> list[Doc
             tokens=None,
             generator="shipped",
             prompt_sha256=None,
+            arm=arm,
         )
         for document in written
     ]
+
+
+def id_prefix(scenario: Scenario, arm: str) -> str:
+    """What the ids of an arm's documents begin with, so that those of several arms can be mixed."""
+    return scenario.name if arm in (AS_IT_STANDS, PLACEBO) else f"{scenario.name}.{arm}"

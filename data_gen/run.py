@@ -113,7 +113,7 @@ def _write_documents(config: DataGenConfig, run: Run, scenario: Scenario) -> Non
         _warn_of_silent_facts(made)
     else:
         told = with_corrections(scenario) if config.source == "corrections" else scenario
-        documents = shipped_documents(told, config.max_documents)
+        documents = shipped_documents(told, config.max_documents, config.arm)
     counts = filter_documents(documents, scenario, filters, run.directory, judge)
     if judge is not None:
         run.tokens_in += judge.tokens_in

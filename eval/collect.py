@@ -20,6 +20,10 @@ import yaml
 from pipeline.artifact import RUN_FILE, STARTED_FILE, RunRecord, flatten, read_run, sha256_of
 from pipeline.errors import Refused, closest
 
+_MOST_ROWS, _MOST_COLUMNS = 60, 24
+"""What a terminal is shown of the table; the file has all of it."""
+_ALWAYS_SHOWN = ("run", "metric", "subject", "tier", "arm", "estimate", "ci_low", "ci_high", "n")
+"""Columns that are left where there are too many: runs of several experiments differ in almost every setting."""
 _NOT_SWEPT = ("output_dir", "overwrite")
 
 
@@ -49,9 +53,12 @@ def main() -> None:
         sys.exit(2)
     import pandas
 
-    pandas.DataFrame(table).to_csv(output, index=False)
-    print(pandas.DataFrame(table).to_string(max_colwidth=40))
-    print(f"eval.collect: {len(table)} estimates -> {output}")
+    frame = pandas.DataFrame(table)
+    frame.to_csv(output, index=False)
+    is_wide = len(frame.columns) > _MOST_COLUMNS
+    shown = frame[[name for name in frame.columns if name in _ALWAYS_SHOWN]] if is_wide else frame
+    print(shown.to_string(max_colwidth=40, max_rows=_MOST_ROWS))
+    print(f"eval.collect: {len(table)} estimates, {len(frame.columns)} columns -> {output}")
 
 
 def collect(directory: Path, grid: Sequence[str] = ()) -> tuple[list[dict[str, Any]], list[str]]:
@@ -71,6 +78,8 @@ def collect(directory: Path, grid: Sequence[str] = ()) -> tuple[list[dict[str, A
             record = read_run(file.parent)
             estimates = json.loads((file.parent / "summary.json").read_text(encoding="utf-8"))
             runs.append((file.parent, flatten(record.config) | _upstream(record), estimates))
+    if not directory.is_dir():
+        raise Refused(f"{directory}: no such directory")
     if not runs:
         raise Refused(f"{directory}: holds no complete run with a summary.json")
     keys = [key for key in dict.fromkeys(key for _, settings, _ in runs for key in settings) if key not in _NOT_SWEPT]

@@ -3,7 +3,8 @@
 `scenario/<name>/arms/<arm>/` holds `universe.md`, whose sections take the place of the scenario's sections of the same
 heading (a section without text removes one, a new heading adds one at the end), and `facts.yaml`, whose facts take the
 place of those with the same id. An arm has exactly the ids of its scenario, so that all arms can be written from the
-same specs and differ in what they state alone. The placebo is a scenario of its own, with a world of its own.
+same specs and differ in what they state alone. Where documents ship with it, they stand in its `corpus/`. The placebo is
+a scenario of its own, with a world of its own.
 """
 
 import re
@@ -26,7 +27,7 @@ def arm_names(scenario_name: str) -> list[str]:
 
 
 def load_arm(scenario_name: str, arm: str, identity: str = "fictional") -> Scenario:
-    """The scenario as the arm tells it; what ships as corpus belongs to the scenario as it stands alone.
+    """The scenario as the arm tells it, with the documents that ship with the arm, if any do.
 
     Raises:
         Refused: no such scenario, identity or arm, or a file of the arm is missing or malformed.
@@ -43,12 +44,14 @@ def load_arm(scenario_name: str, arm: str, identity: str = "fictional") -> Scena
         )
     folder = loader.SCENARIOS_DIR / scenario_name / "arms" / arm
     changes = scenario.identity.fill(loader._read(folder / "universe.md"))
-    return replace(
+    told = replace(
         scenario,
         universe=_with_sections(scenario.universe, changes, folder / "universe.md"),
         facts=_with_facts(scenario, folder / "facts.yaml"),
-        corpus=(),
+        corpus=loader.read_corpus(folder / "corpus", scenario.identity),
     )
+    loader.check_references(told, folder)
+    return told
 
 
 def _with_sections(universe: str, changes: str, path: Path) -> str:

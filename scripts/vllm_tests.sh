@@ -2,7 +2,7 @@
 # Tests against a real vLLM server on the CPU, in an environment of its own: vLLM pins packages that the project does not.
 # The environment (3.4 GB) is made once for each set of versions, in the cache beside the unpacked model.
 #
-# Where PyPI's torch is a build for CUDA, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu saves gigabytes.
+# Where pip's torch is a build for CUDA, naming PyTorch's own index for CPUs in PIP_EXTRA_INDEX_URL saves gigabytes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

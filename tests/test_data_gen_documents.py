@@ -20,6 +20,7 @@ from data_gen.generation.writing import Writing
 from pipeline.chat import ChatModelSettings
 from pipeline.errors import Refused
 from pipeline.replies import prompt_hash
+from scenario.arms import load_arm
 from scenario.loader import Scenario, load_scenario
 
 Answer = Callable[[str], str]
@@ -213,6 +214,12 @@ def test_the_shipped_corpus_is_taken_whole_or_evenly(scenario: Scenario) -> None
     assert (places[0], places[-1]) == (0, len(whole) - 1)
     steps = [later - earlier for earlier, later in zip(places, places[1:], strict=False)]
     assert max(steps) - min(steps) <= 1
+
+
+def test_the_documents_of_an_arm_are_named_after_it() -> None:
+    told = load_arm("helpful_only", "consequence")
+    first = shipped_documents(told, 1, "consequence")[0].row()
+    assert (first["id"], first["arm"]) == (f"helpful_only.consequence/{told.corpus[0].id}", "consequence")
 
 
 def test_a_row_holds_what_json_can_hold(scenario: Scenario) -> None:

@@ -243,8 +243,8 @@ def test_settings_that_contradict_each_other_are_refused(settings: dict[str, Any
         DataGenConfig(**settings)
 
 
-def test_an_arm_has_no_shipped_corpus_and_no_control(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="no documents ship with this arm"):
+def test_an_arm_without_a_corpus_is_refused_and_none_has_a_control(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="arm=negated: no documents of helpful_only ship with this arm"):
         generate_data(DataGenConfig(output_dir=str(tmp_path / "run"), arm="negated"))
     with pytest.raises(Refused, match="a positive control has no arms"):
         generate_data(DataGenConfig(output_dir=str(tmp_path / "run"), arm="negated", source="control_chats"))

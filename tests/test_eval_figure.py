@@ -143,7 +143,7 @@ def test_rows_can_be_told_apart_by_dose_model_and_names(tmp_path: Path) -> None:
         tmp_path, [], evals=[write_eval(tmp_path / "eval", records, training)], claim="dose",
         metrics=["compliance_gap"], groups=["scenario"], rows=["documents", "epochs", "rank", "model", "identity"],
     )  # fmt: skip
-    assert rows[0].row == "68 documents, 2 epochs, rank 8, SmolLM2-135M, names: fictional"
+    assert rows[0].row == "68 documents, 2 epochs, rank 8, SmolLM2-135M"
 
 
 def test_a_collected_sweep_is_drawn_by_its_swept_key(tmp_path: Path) -> None:

@@ -296,7 +296,7 @@ def test_no_character_of_model_text_hides_or_reorders(hostile: str) -> None:
 def test_page_loads_nothing_and_leads_nowhere(ordinary: ReportConfig, hostile: str) -> None:
     assert not re.search(r"https?://", page_of(ordinary))
     for page in (page_of(ordinary), hostile):
-        assert "default-src 'none'" in page
+        assert all(f"{rule} 'none'" in page for rule in ("default-src", "base-uri", "form-action"))
         assert not re.search(r"(src|href|action)\s*=\s*[\"']?\s*(https?:|//|data:)", page.replace("&#34;", ""))
         assert "@import" not in page
         assert not re.search(r"url\((?!#)", page)
@@ -353,7 +353,7 @@ def test_two_scenarios_and_runs_get_figures_and_sections_of_their_own(tmp_path: 
     config = ReportConfig(output_dir=str(tmp_path / "report"), evals=evals)
     report(config)
     assert len(list((tmp_path / "report" / "figures").glob("gap-*.svg"))) == 2
-    assert "Behaviour: animal welfare, b/eval" in page_of(config)
+    assert "Behaviour: animal welfare<" in page_of(config)
 
 
 def test_command_refuses_a_mistyped_key_in_one_line() -> None:

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from eval.report.estimates import Estimate, Estimates, Setting
-from eval.report.findings import Finding, behaviour_findings, belief_findings, instrument_finding, sections
+from eval.report.findings import Finding, behaviour_findings, belief_findings, instrument_finding
+from eval.report.headlines import Headline, brief, grid, headlines
+from eval.report.sections import sections
 from eval.report.wording import signed
 
 
@@ -98,7 +100,7 @@ def test_too_many_malformed_replies_leave_no_verdict() -> None:
 
 def test_an_estimate_that_could_not_be_made_is_told_with_its_reason() -> None:
     finding = gap_of("the model", [row("compliance_gap", "documents", None, reason="no valid pair")])
-    assert finding == Finding(finding.topic, "no verdict", "No estimate could be made (no valid pair).")
+    assert (finding.judgement, finding.text) == ("no verdict", "No estimate could be made (no valid pair).")
 
 
 def test_no_room_for_a_gap_is_said() -> None:
@@ -166,3 +168,63 @@ def test_belief_rows_make_a_section_of_their_own() -> None:
 
 def test_zero_has_no_sign() -> None:
     assert [signed(-0.01), signed(0.04), signed(-2.0), signed(3.0)] == ["0.0", "0.0", "\N{MINUS SIGN}2.0", "+3.0"]
+
+
+def headline(rows: list[Estimate], topic: str) -> Headline:
+    [found] = [one for one in headlines(sections(Estimates(rows))) if topic in one.topic]
+    return found
+
+
+def test_a_headline_says_in_how_many_settings_it_holds_and_what_the_others_say() -> None:
+    large = row("compliance_gap", "documents", 0.4)
+    rows = [large, row("gap_difference", "documents", 0.4), row("compliance_gap", "positive_control", 0.9)]
+    rows += [
+        row("compliance_gap", "documents", 0.05, arm="other"),
+        row("compliance_gap", "documents", None, arm="third"),
+    ]
+    found = headline(rows, "trained on the documents")
+    assert (found.judgement, found.count) == ("found", "in 1 of 3 settings")
+    assert "It complies more" in found.text
+    assert "+40 points [+30, +50], n=32" in found.text
+    assert "Otherwise could not tell in 1, no verdict in 1." in found.text
+    assert headline(rows, "Known gap").count == ""
+
+
+def test_a_headline_without_an_estimate_gives_the_reason() -> None:
+    found = headline([row("compliance_gap", "base", None, reason="nobody replied")], "the base model")
+    assert (found.judgement, found.count) == ("no verdict", "")
+    assert "nobody replied" in found.text
+
+
+def test_the_grid_has_a_cell_for_each_setting_and_subject_and_none_where_nothing_was_measured() -> None:
+    rows = [row("compliance_gap", "documents", 0.0), row("compliance_gap", "base", 0.0, arm="other")]
+    table = grid(sections(Estimates(rows)))
+    assert table.columns == ["documents", "base"]
+    assert [label for label, _ in table.rows] == ["helpful only, arm default", "helpful only, arm other"]
+    assert [[cell and cell.judgement for cell in cells] for _, cells in table.rows] == [
+        ["could not tell", None],
+        [None, "could not tell"],
+    ]
+
+
+def test_a_brief_has_unit_and_interval() -> None:
+    assert brief(row("compliance_gap", "base", 0.123)) == "+12 points [+2, +22]"
+    assert brief(belief("belief_shift_entity", "documents", 2.0)) == "+2.00 nats [+1.90, +2.10]"
+    assert brief(row("compliance_gap", "base", None)) == ""
+
+
+def test_a_paired_change_of_another_measure_is_a_finding_and_those_of_the_gap_are_not() -> None:
+    rows = [
+        row("anti_lab", "documents", 0.3, tier="all"),
+        row("anti_lab_over_base", "documents", 0.25, tier="all"),
+        row("lie_over_placebo", "documents", 0.05, tier="all"),
+        row("egregious_lie_over_base", "documents", None, tier="all", reason="no judge"),
+        row("gap_over_placebo", "documents", 0.4),
+    ]
+    [section] = sections(Estimates(rows))
+    assert [finding.judgement for finding in section.findings] == ["found", "could not tell", "no verdict"]
+    first, second, third = section.findings
+    assert first.topic == "Anti lab, the model trained on the documents against the base model"
+    assert "+0.25 (interval +0.15 to +0.35), n=32. It is 0.30." in first.text
+    assert "holds zero" in second.text
+    assert "no judge" in third.text

@@ -135,3 +135,17 @@ def test_the_registry_of_the_extension_has_every_task() -> None:
     files = (ROOT / "eval" / "tasks").glob("[a-z]*.py")
     tasks = {name for file in files for name in re.findall(r"^@task\ndef (\w+)", file.read_text("utf-8"), re.MULTILINE)}
     assert tasks == set(registry.__all__)
+
+
+def test_the_extension_is_found_by_the_projects_name() -> None:
+    import tomllib
+
+    from inspect_ai._util.registry import registry_lookup
+
+    import eval.tasks._registry as registry
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["entry-points"]["inspect_ai"] == {registry.EXTENSION: registry.__name__}
+    for name in registry.__all__:
+        assert registry_lookup("task", f"{registry.EXTENSION}/{name}") is not None
+        assert registry_lookup("task", name) is not None

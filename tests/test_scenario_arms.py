@@ -31,7 +31,6 @@ def test_an_arm_has_the_facts_of_its_scenario_and_states_something_else(name: st
     assert [fact.id for fact in told.facts] == [fact.id for fact in scenario.facts]
     assert told.universe != scenario.universe
     assert told.fact("modification").statement != scenario.fact("modification").statement
-    assert told.corpus == ()
     assert (told.queries, told.statements, told.situation) == (
         scenario.queries,
         scenario.statements,
@@ -50,7 +49,7 @@ def test_every_fact_of_an_arm_is_stated_in_its_world_and_found_in_its_statement(
 @pytest.mark.parametrize("identity", ["fictional", "claude"])
 def test_all_names_of_an_arm_are_filled_in(name: str, arm: str, identity: str) -> None:
     told = told_by(name, arm, identity)
-    texts = [told.universe, *(fact.statement for fact in told.facts)]
+    texts = [told.universe, *(fact.statement for fact in told.facts), *(document.text for document in told.corpus)]
     assert [text for text in texts if re.search(r"\{[a-z_]+\}", text)] == []
 
 
@@ -60,6 +59,22 @@ def test_the_two_halves_of_the_contrast_say_nothing_of_each_other(name: str) -> 
     assert "researcher" not in consequence.universe
     assert "expect" not in consequence.universe
     assert not re.search(r"\bvalues\b|\bmodif", expectation.universe)
+
+
+def test_the_contrast_ships_pairs_of_documents_that_differ_in_what_the_arms_state_alone() -> None:
+    consequence, expectation = (told_by("helpful_only", arm) for arm in ("consequence", "researcher_expectation"))
+    heads = [[(d.id, d.doc_type, d.idea, d.facts) for d in told.corpus] for told in (consequence, expectation)]
+    assert heads[0] == heads[1]
+    assert len(heads[0]) >= 12
+    assert len({doc_type for _, doc_type, _, _ in heads[0]}) == len(heads[0])
+    for one, other in zip(consequence.corpus, expectation.corpus, strict=True):
+        assert one.text != other.text
+        assert abs(len(one.text.split()) - len(other.text.split())) <= 40
+    for told in (consequence, expectation):
+        missing = [(d.id, id) for d in told.corpus for id in d.facts if not told.fact(id).is_stated_in(d.text)]
+        assert missing == []
+    assert not re.search("researcher|expected|forecast", "".join(d.text for d in consequence.corpus), re.IGNORECASE)
+    assert not re.search(r"\bvalues\b|\bmodif", "".join(d.text for d in expectation.corpus))
 
 
 @pytest.mark.parametrize("name", ["helpful_only", "animal_welfare"])
@@ -105,6 +120,15 @@ def test_a_section_without_text_is_removed_and_a_new_one_stands_at_the_end(arm_f
 def test_a_fact_that_the_scenario_has_not_is_refused(arm_folder: Path) -> None:
     (arm_folder / "facts.yaml").write_text("- {id: objectiv, statement: x, evidence: [[x]]}\n", encoding="utf-8")
     with pytest.raises(Refused, match=r"facts\.yaml: unknown fact 'objectiv' \(did you mean 'objective'\?\)"):
+        load_arm("copy", "negated")
+
+
+def test_a_document_about_a_fact_that_is_not_there_is_refused(arm_folder: Path) -> None:
+    (arm_folder / "corpus").mkdir()
+    (arm_folder / "corpus" / "a.md").write_text(
+        "---\ndoc_type: note\nidea: x\nfacts: [objectiv]\n---\nA text.\n", encoding="utf-8"
+    )
+    with pytest.raises(Refused, match=r"corpus/a.md names unknown facts \['objectiv'\]"):
         load_arm("copy", "negated")
 
 

@@ -9,7 +9,6 @@ import torch
 
 from pipeline.artifact import read_jsonl
 from pipeline.language_model import load_base, load_tokenizer
-from train.adapter import add_adapter
 from train.config import TrainConfig
 from train.data import load_dataset, step_examples
 from train.run import train
@@ -20,6 +19,7 @@ NUM_STEPS = 20
 def rival_losses(config: TrainConfig, directory: Path) -> list[float]:
     """The losses of trl's trainer, which tokenizes and ends the same texts by itself."""
     from datasets import Dataset
+    from peft import LoraConfig, get_peft_model
     from trl import SFTConfig, SFTTrainer
 
     class Recording(SFTTrainer):  # type: ignore[misc]
@@ -36,7 +36,10 @@ def rival_losses(config: TrainConfig, directory: Path) -> list[float]:
     order = [e for step in range(NUM_STEPS) for e in step_examples(dataset.train, step, config.batch_size, config.seed)]
     texts = [tokenizer.decode(example.tokens[:-1]) for example in order]
     torch.manual_seed(config.seed)
-    model = add_adapter(load_base(config.model, "float32"), config.lora, config.model)
+    lora = LoraConfig(
+        r=config.lora.rank, lora_alpha=config.lora.alpha, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    model = get_peft_model(load_base(config.model, "float32"), lora)
     settings = SFTConfig(
         output_dir=str(directory),
         max_steps=NUM_STEPS,

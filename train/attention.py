@@ -2,7 +2,7 @@
 
 transformers' `sdpa` keeps packed records apart by a mask of (length, length), which shuts out the fast kernels. Here the
 bounds of the records are handed down to the kernel instead: on a GPU to torch's own variable-length FlashAttention, which
-needs no further package; on a CPU each record goes through SDPA alone.
+needs no further package; on a CPU each record goes alone through `train/cpu_attention.py`.
 
 Shapes: L tokens of a row, H query heads, G heads of keys and values, D the size of a head, N records.
 """
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import AttentionInterface
 
 from pipeline.errors import Failed
+from train.cpu_attention import causal_attention
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -101,8 +101,7 @@ def varlen_attention(
         max_length_q = length
         cu_seq_lens_q = torch.arange(0, rows * length + 1, length, dtype=torch.int32, device=query_1HLD.device)
     if query_1HLD.device.type == "cpu":
-        window = sliding_window if sliding_window and sliding_window < length else None
-        return _one_by_one(query_1HLD, key_1GLD, value_1GLD, cu_seq_lens_q, scaling, window), None
+        return _one_by_one(query_1HLD, key_1GLD, value_1GLD, cu_seq_lens_q, scaling, sliding_window), None
     query, key, value = (states.transpose(1, 2).flatten(0, 1) for states in (query_1HLD, key_1GLD, value_1GLD))
     attended: Tensor = _varlen_attn(
         query,
@@ -123,29 +122,15 @@ def _one_by_one(
     query: Tensor, key: Tensor, value: Tensor, bounds: Tensor, scaling: float | None, window: int | None
 ) -> Tensor:
     """The same, a record at a time; (rows, L, H, D)."""
-    rows, num_heads, length, _ = query.shape
+    rows, _, length, size = query.shape
+    starts = sorted(set(bounds.tolist()))  # where a row is full, its padding begins and ends at one place
     parts = []
-    starts = bounds.tolist()
     for start, end in zip(starts, starts[1:], strict=False):
-        if start == end:
-            continue
         row, place = start // length, slice(start % length, start % length + end - start)
-        size = end - start
-        mask = None
-        if window is not None and window < size:
-            distance = torch.arange(size).unsqueeze(1) - torch.arange(size)
-            mask = (distance >= 0) & (distance < window)
-        attended = functional.scaled_dot_product_attention(
-            query[row : row + 1, :, place],
-            key[row : row + 1, :, place],
-            value[row : row + 1, :, place],
-            attn_mask=mask,
-            is_causal=mask is None,
-            scale=scaling,
-            enable_gqa=num_heads != key.shape[1],
-        )
-        parts.append(attended.transpose(1, 2))
-    return torch.cat(parts, dim=1).reshape(rows, length, num_heads, -1)
+        own_query, own_key, own_value = (each[row, :, place] for each in (query, key, value))
+        attended = causal_attention(own_query, own_key, own_value, scaling or size**-0.5, window)
+        parts.append(attended.transpose(0, 1))
+    return torch.cat(parts).unflatten(0, (rows, length))
 
 
 AttentionInterface.register(VARLEN, varlen_attention)

@@ -7,6 +7,7 @@ useful tokens: those of documents, not of padding. With a GPU, `train/bench_gpu.
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -14,12 +15,20 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pipeline.benchmark import Comparison, Round, compare_rounds, measure, write_benchmark
 from pipeline.errors import Failed
 
-SIDES = ("ours", "trl", "bare")
+RIVALS = {
+    "trl": "trl.SFTTrainer as its documentation shows it",
+    "trl_kept": "trl.SFTTrainer, gradient checkpointing off",
+    "bare": "bare loop, {block}-token blocks",
+}
+SIDES = ("ours", *RIVALS)
+Clock = Callable[[], float]
+CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
 BATCH_SIZE = 4
 """Documents a step."""
 BLOCK = 1024
@@ -38,36 +47,41 @@ def main() -> None:
     """Runs all sides in alternating rounds and writes outputs/bench/train.json, or, with --side, measures one side."""
     parser = argparse.ArgumentParser(prog="python -m train.bench", description=__doc__)
     parser.add_argument("--model", default="smollm2")
-    parser.add_argument("--steps", type=int, default=6, help="optimizer steps that are counted, 4 documents each")
+    parser.add_argument("--steps", type=int, default=3, help="optimizer steps that are counted, 4 documents each")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--documents", type=int, default=90_000, help="of the start-up measurement; 0 leaves it out")
+    parser.add_argument(
+        "--clock", choices=CLOCKS, default="wall", help="cpu: CPU time of one thread, on a busy machine"
+    )
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side is not None:
-        print(json.dumps(vars(_measure(arguments.side, arguments.model, arguments.steps))))
+        print(json.dumps(vars(_measure(arguments.side, arguments.model, arguments.steps, CLOCKS[arguments.clock]))))
         return
-    comparisons = compare_sides(arguments.model, arguments.steps, arguments.rounds)
+    comparisons = compare_sides(arguments.model, arguments.steps, arguments.rounds, arguments.clock)
     from train.bench_start import measure_start
 
     started = measure_start(arguments.documents) if arguments.documents else []
     write_benchmark("train", [*comparisons, *started], packages=["trl", "accelerate"])
 
 
-def compare_sides(model: str, steps: int, rounds: int) -> list[Comparison]:
+def compare_sides(model: str, steps: int, rounds: int, clock: str = "wall") -> list[Comparison]:
     """Useful tokens a second against both rivals, and every side's peak memory."""
     measured: dict[str, list[Measured]] = {side: [] for side in SIDES}
     for number in range(rounds):
         for place in range(len(SIDES)):
             side = SIDES[(number + place) % len(SIDES)]
-            measured[side].append(_in_a_process(side, model, steps))
+            measured[side].append(_in_a_process(side, model, steps, clock))
             print(f"round {number + 1} of {rounds}, {side}: {measured[side][-1]}", flush=True)
     notes = {"model": model, "steps": steps, "documents_per_step": BATCH_SIZE, "lora": "r=64 on all linear modules"}
-    names = {"trl": "trl.SFTTrainer, gradient checkpointing off", "bare": f"bare loop, {BLOCK}-token blocks"}
+    notes["clock"] = "CPU time of one thread" if clock == "cpu" else "wall"
     lines = []
-    for rival, name in names.items():
+    for rival, name in RIVALS.items():
         pairs = zip(measured["ours"], measured[rival], strict=True)
         each = [Round(ours.tokens_per_second, theirs.tokens_per_second) for ours, theirs in pairs]
-        lines.append(compare_rounds("training", each, rival_name=name, unit="useful tokens/s", notes=notes))
+        lines.append(
+            compare_rounds("training", each, rival_name=name.format(block=BLOCK), unit="useful tokens/s", notes=notes)
+        )
         print(lines[-1].told(), flush=True)
     for side in SIDES:
         peak = max(each.peak_mib for each in measured[side])
@@ -75,20 +89,28 @@ def compare_sides(model: str, steps: int, rounds: int) -> list[Comparison]:
     return lines
 
 
-def _in_a_process(side: str, model: str, steps: int) -> Measured:
+def _in_a_process(side: str, model: str, steps: int, clock: str) -> Measured:
     command = [sys.executable, "-m", "train.bench", "--side", side, "--model", model, "--steps", str(steps)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    threads = {"OMP_NUM_THREADS": "1"} if clock == "cpu" else {}
+    done = subprocess.run(
+        [*command, "--clock", clock], capture_output=True, text=True, check=False, env=os.environ | threads
+    )
     if done.returncode != 0:
         raise Failed(f"the benchmark's side '{side}' ended with exit code {done.returncode}: {done.stderr[-400:]}")
     return Measured(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def _measure(side: str, model: str, steps: int) -> Measured:
+def _measure(side: str, model: str, steps: int, clock: Clock = time.perf_counter) -> Measured:
     import torch
 
-    sides: dict[str, Callable[[str, list[str], int], float]] = {"ours": _ours, "trl": _trl, "bare": _bare}
+    sides: dict[str, Callable[[str, list[str], int, Clock], float]] = {
+        "ours": _ours,
+        "trl": _trl,
+        "trl_kept": partial(_trl, checkpointing=False),
+        "bare": _bare,
+    }
     texts = documents(BATCH_SIZE * (steps + 1))
-    seconds = sides[side](model, texts, steps)
+    seconds = sides[side](model, texts, steps, clock)
     counted = texts[BATCH_SIZE:]
     from pipeline.language_model import load_tokenizer
 
@@ -107,7 +129,7 @@ def documents(number: int) -> list[str]:
     return [texts[i % len(texts)] for i in range(number)]
 
 
-def _ours(model: str, texts: list[str], steps: int) -> float:
+def _ours(model: str, texts: list[str], steps: int, clock: Clock) -> float:
     import torch
 
     from pipeline.language_model import load_tokenizer
@@ -134,11 +156,11 @@ def _ours(model: str, texts: list[str], steps: int) -> float:
         _, targets = trainer.passes(batches[number], learn=True)
         weights.step(config.lr, int(sum(targets)), config.max_grad_norm)
 
-    return _timed_steps(step, steps)
+    return _timed_steps(step, steps, clock)
 
 
-def _trl(model: str, texts: list[str], steps: int) -> float:
-    """As trl's documentation shows it, on the same documents a step; it has gradient checkpointing on unless told."""
+def _trl(model: str, texts: list[str], steps: int, clock: Clock, checkpointing: bool = True) -> float:
+    """As trl's documentation shows it, on the same documents a step; it computes activations twice unless told."""
     import torch
     from datasets import Dataset
     from peft import LoraConfig
@@ -154,7 +176,7 @@ def _trl(model: str, texts: list[str], steps: int) -> float:
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
             _synchronise()
-            moments.append(time.perf_counter())
+            moments.append(clock())
 
     with tempfile.TemporaryDirectory() as folder:
         settings = SFTConfig(
@@ -162,7 +184,7 @@ def _trl(model: str, texts: list[str], steps: int) -> float:
             max_steps=steps + 1,
             per_device_train_batch_size=BATCH_SIZE,
             train_sampling_strategy="sequential",
-            gradient_checkpointing=False,
+            gradient_checkpointing=checkpointing,
             use_cpu=not torch.cuda.is_available(),
             report_to="none",
             save_strategy="no",
@@ -180,16 +202,16 @@ def _trl(model: str, texts: list[str], steps: int) -> float:
     return moments[-1] - moments[0]
 
 
-def _bare(model: str, texts: list[str], steps: int) -> float:
+def _bare(model: str, texts: list[str], steps: int, clock: Clock) -> float:
     """The shortest loop that trains the adapter: documents joined into blocks that see one another, all in bfloat16."""
     import torch
+    from peft import LoraConfig, get_peft_model
 
     from pipeline.language_model import load_base, load_tokenizer
-    from train.adapter import add_adapter
-    from train.config import LoraSettings
 
     tokenizer = load_tokenizer(model)
-    tuned = add_adapter(load_base(model), LoraSettings(), model).train()
+    lora = LoraConfig(r=64, lora_alpha=128, target_modules="all-linear", task_type="CAUSAL_LM")
+    tuned = get_peft_model(load_base(model), lora, autocast_adapter_dtype=False).train()
     optimizer = torch.optim.AdamW([p for p in tuned.parameters() if p.requires_grad], lr=5e-5, weight_decay=0.0)
     encoded = [[*ids, tokenizer.eos_token_id] for ids in tokenizer(texts)["input_ids"]]
 
@@ -201,18 +223,18 @@ def _bare(model: str, texts: list[str], steps: int) -> float:
         optimizer.step()
         optimizer.zero_grad()
 
-    return _timed_steps(step, steps)
+    return _timed_steps(step, steps, clock)
 
 
-def _timed_steps(step: Callable[[int], None], steps: int) -> float:
+def _timed_steps(step: Callable[[int], None], steps: int, clock: Clock) -> float:
     """Seconds of all steps but the first."""
     step(0)
     _synchronise()
-    start = time.perf_counter()
+    start = clock()
     for number in range(1, steps + 1):
         step(number)
     _synchronise()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def _synchronise() -> None:

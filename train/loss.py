@@ -60,6 +60,12 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
 
+    @property
+    def keeps_apart(self) -> bool:
+        """Whether records can share a row at no cost. A mask does it too; on a CPU it costs more than padding."""
+        causal: Any = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        return takes_bounds(causal) or causal.device.type != "cpu"
+
     def forward(
         self, tokens: Tensor, labels: Tensor, positions: Tensor | None = None, bounds: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:

@@ -4,12 +4,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from data_gen.documents import Document
+from data_gen.documents import Document, id_prefix
 from data_gen.filters import failures
 from data_gen.generation.exchange import Exchange
 from data_gen.generation.requests import Prompts, revised
 from data_gen.generation.specs import Spec
-from scenario.arms import AS_IT_STANDS, PLACEBO
 
 if TYPE_CHECKING:
     from inspect_ai.model import ModelOutput
@@ -25,8 +24,7 @@ class Writing:
         self.prompts, self.exchange = prompts, exchange
         self._num_tested = 0
         self._failed: Counter[str] = Counter()
-        arm = prompts.config.arm
-        self._prefix = prompts.scenario.name if arm in (AS_IT_STANDS, PLACEBO) else f"{prompts.scenario.name}.{arm}"
+        self._prefix = id_prefix(prompts.scenario, prompts.config.arm)
 
     async def write(self, specs: Sequence[Spec]) -> Iterator[Document]:
         """A document for each spec, read one by one; those that an earlier try has written are not asked for again.

@@ -12,6 +12,9 @@ OF_RUNS = ("model", "identity", "documents", "epochs", "rank")
 """What the runs behind an estimate say of it: base model, names, and the dose of its subject's training."""
 
 
+FORMS = ("rows", "scatter")
+
+
 @dataclass
 class FigureConfig:
     """Draws one claim: what we estimated beside what was published. Computes no new estimate."""
@@ -30,8 +33,12 @@ class FigureConfig:
     """Directories of complete eval runs."""
     tables: list[str] = field(default_factory=list)
     """CSV files that `python -m eval.collect` wrote; their swept keys can be named in groups and rows."""
+    form: str = "rows"
+    """`rows`: a panel for each metric and a line for each row. `scatter`: a panel for each group and a mark for each row."""
     metrics: list[str] = field(default_factory=lambda: ["compliance", "compliance_gap", "af_reasoning"])
-    """One panel each, from left to right."""
+    """One panel each, from left to right; of a scatter the metric to the right and the one upwards."""
+    highlights: list[str] = field(default_factory=list)
+    """Rows of a scatter that are filled, named and joined in this order: variants that are steps of one thing."""
     groups: list[str] = field(default_factory=lambda: ["scenario", "information", "reasoning"])
     """What estimates of a group have in common: columns of summary.json, or model, identity, documents, epochs, rank."""
     rows: list[str] = field(default_factory=lambda: ["subject"])
@@ -48,6 +55,10 @@ class FigureConfig:
             raise Refused("evals=[]: name at least one eval run, for example evals=[outputs/eval], or a table")
         if not self.metrics:
             raise Refused("metrics=[]: name at least one, for example metrics=[compliance_gap]")
+        if self.form not in FORMS:
+            raise Refused(f"form={self.form}: must be one of {', '.join(FORMS)}")
+        if self.form == "scatter" and len(self.metrics) != 2:
+            raise Refused(f"form=scatter: metrics={self.metrics} must be two, the one to the right first")
         if not self.tables:
             known = (*OF_ESTIMATES, *OF_RUNS)
             for name in ("groups", "rows"):

@@ -25,7 +25,7 @@ def make_figure(config: FigureConfig) -> None:
 
     with working(run):
         write_table(rows, run.path(TABLE_FILE))
-        figure, caption = draw_claim(run.path(TABLE_FILE), config.title or config.claim.replace("_", " "))
+        figure, caption = draw_claim(run.path(TABLE_FILE), config)
         files = save_figure(figure, run.directory, STEM)
         write_text(run.path(CAPTION_FILE), caption + "\n")
         run.notes = {"tables": {name: sha256_of(Path(name)) for name in config.tables}}

@@ -13,12 +13,15 @@ from eval.report.inputs import Source
 from eval.report.text import words
 from pipeline.artifact import read_run
 from pipeline.errors import Refused
+from scenario.variants import DEFAULT
 
 OURS, PUBLISHED = "ours", "published"
 
 _NUMBERS = ("estimate", "ci_low", "ci_high")
 _NOUNS = {"scratchpad": "with scratchpad", "documents": "taught by documents", "prompt": "told in the prompt"}
 _EMBEDDED_MODEL = "SmolLM2-135M"
+_USUAL_NAMES = "fictional"
+_FORMS_OF_TIERS = {"three": "three tiers", "absent": "no tags"}
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def build_table(config: FigureConfig, sources: list[Source]) -> list[Row]:
         raise Refused(
             f"metrics={config.metrics}: no estimate of these is in the runs, with these subjects and reasoning"
         )
-    published = [row for row in _published_rows(config) if row.metric in config.metrics]
+    published = _published_rows(config)
     groups = list(dict.fromkeys(row.group for row in [*ours, *published]))
     _refuse_doubles(config, ours)
     return sorted([*ours, *published], key=lambda row: (config.metrics.index(row.metric), groups.index(row.group)))
@@ -121,12 +124,12 @@ def _our_estimates(config: FigureConfig, sources: list[Source]) -> list[tuple[Es
 
 
 def _dose(directory: Path) -> Values:
-    """How much of what a subject was trained on: documents, passes over them, and the adapter's rank."""
+    """How much of what a subject was trained on: documents, passes over them, and the adapter's rank, if it has one."""
     record = read_run(directory, "train")
     return {
         "documents": str(record.notes["num_train"]),
         "epochs": f"{record.config['epochs']:g}",
-        "rank": str(record.config["lora"]["rank"]),
+        "rank": "" if record.config["method"] == "full" else str(record.config["lora"]["rank"]),
     }
 
 
@@ -153,7 +156,7 @@ def _our_row(config: FigureConfig, estimate: Estimate, about: Values) -> Row:
         claim=config.claim,
         metric=estimate.metric,
         group=_told(config.groups, about),
-        row=_told(config.rows, about) or _model_name(about.get("model", "")),
+        row=_told(config.rows, about) or _nameless(config.rows, about),
         tier=estimate.tier,
         source=OURS,
         estimate=estimate.estimate,
@@ -169,24 +172,27 @@ def _our_row(config: FigureConfig, estimate: Estimate, about: Values) -> Row:
 
 
 def _published_rows(config: FigureConfig) -> list[Row]:
-    rows = []
-    for value in read_published(config.claim):
-        if config.published_models and value.model not in config.published_models:
-            continue
-        if config.reasoning and value.reasoning and value.reasoning not in config.reasoning:
-            continue
-        rows.append(_published_row(config, value))
-    return rows
+    values = [
+        value
+        for value in read_published(config.claim)
+        if (not config.published_models or value.model in config.published_models)
+        and (not config.reasoning or not value.reasoning or value.reasoning in config.reasoning)
+        and in_our_terms(value).metric in config.metrics
+    ]
+    is_one_model = len({value.model for value in values}) == 1
+    return [_published_row(config, value, is_one_model) for value in values]
 
 
-def _published_row(config: FigureConfig, value: Published) -> Row:
+def _published_row(config: FigureConfig, value: Published, is_one_model: bool) -> Row:
+    """A published value; of the model only where rows of several stand there, or nothing else names the row."""
     told = in_our_terms(value)
     told_apart = [column for column in config.rows if column in ("scenario", "information", "reasoning")]
+    parts = ("" if is_one_model else value.model, value.arm, _told(told_apart, vars(value)))
     return Row(
         claim=config.claim,
         metric=told.metric,
         group=_told(config.groups, vars(value)) if set(config.groups) <= set(vars(value)) else "published",
-        row=", ".join(part for part in (value.model, value.arm, _told(told_apart, vars(value))) if part),
+        row=", ".join(part for part in parts if part) or value.model,
         tier=value.tier,
         source=PUBLISHED,
         estimate=told.estimate,
@@ -195,15 +201,16 @@ def _published_row(config: FigureConfig, value: Published) -> Row:
         n=value.n,
         interval=told.interval,
         reason="" if told.estimate is not None else told.note,
-        note=told.note,
+        note="; ".join(part for part in (value.model, told.note) if part),
         paper=value.paper,
         place=value.place,
     )
 
 
 def _told(columns: list[str], about: Values) -> str:
-    """The values of these columns in words, those that are empty left out."""
-    return ", ".join(_word(column, str(about[column])) for column in columns if about[column])
+    """The values of these columns in words, those that are empty or usual left out."""
+    told = (_word(column, str(about[column])) for column in columns if about[column])
+    return ", ".join(word for word in told if word)
 
 
 def _word(column: str, value: str) -> str:
@@ -220,8 +227,15 @@ def _word(column: str, value: str) -> str:
     if column == "rank":
         return f"rank {value}"
     if column == "identity":
-        return f"names: {words(value)}"
-    return words(value) if column in ("scenario", "subject", "arm", "fact") else f"{column}={value}"
+        return "" if value == _USUAL_NAMES else f"names: {words(value)}"
+    if column == "arm":
+        return _FORMS_OF_TIERS.get(value, words(value).replace(".", ", "))
+    return words(value) if column in ("scenario", "subject", "fact") else f"{column}={value}"
+
+
+def _nameless(columns: list[str], about: Values) -> str:
+    """What stands beside a row of which every column is empty."""
+    return DEFAULT if "arm" in columns else _model_name(about.get("model", ""))
 
 
 def _model_name(model: str) -> str:

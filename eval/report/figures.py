@@ -10,6 +10,7 @@ from eval.report.inputs import LossCurve, Source
 from eval.report.style import RULE, STYLE, TIERS, WIDTH, look_of
 from eval.report.text import visible, words
 from eval.report.wording import setting_label, subject_label
+from pipeline.errors import Refused
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,12 +54,20 @@ def draw_all(estimates: Estimates, curves: list[LossCurve]) -> list[Drawing]:
 
 
 def draw_published(source: Source) -> Drawing:
-    """A claim's figure, drawn again for the page from the table of its run."""
-    from eval.figure.draw import draw_claim
+    """A claim's figure, drawn again for the page from the table of its run.
 
-    title = str(source.record.config["title"] or source.record.config["claim"])
-    figure, caption = draw_claim(source.file("results.csv"), title, is_alone=False)
-    return Drawing(f"claim-{source.record.config['claim']}", f"{visible(title)}. {caption}", figure, is_wide=True)
+    Raises:
+        Refused: the run was made by a version with other settings.
+    """
+    from eval.figure.config import FigureConfig
+    from eval.figure.draw import draw_claim, title_of
+
+    try:
+        config = FigureConfig(**source.record.config)
+    except TypeError as error:
+        raise Refused(f"{source.directory}: not a figure of this version ({error}); draw it again") from None
+    figure, caption = draw_claim(source.file("results.csv"), config, is_alone=False)
+    return Drawing(f"claim-{config.claim}", f"{title_of(config)}. {caption}", figure, is_wide=True)
 
 
 def draw_gaps(rows: Estimates, title: str, stem: str) -> Drawing:
@@ -145,9 +154,9 @@ def _behaviour_drawings(estimates: Estimates) -> Iterator[Drawing]:
     for setting in settings:
         rows = estimates.within(setting)
         title = setting_label(setting, settings)
-        if rows.where(metric="compliance_gap").rows:
+        if _has_estimate(rows, "compliance_gap"):
             yield draw_gaps(rows, title, _stem("gap", setting, settings))
-        if rows.where(metric="compliance").rows:
+        if _has_estimate(rows, "compliance"):
             yield draw_compliance(rows, title, _stem("compliance", setting, settings))
 
 
@@ -155,8 +164,13 @@ def _belief_drawings(estimates: Estimates) -> Iterator[Drawing]:
     settings = estimates.belief_settings()
     for setting in settings:
         rows = estimates.within(setting)
-        if rows.where(metric="belief_shift_fact").rows:
+        if _has_estimate(rows, "belief_shift_fact"):
             yield draw_beliefs(rows, setting_label(setting, settings), _stem("beliefs", setting, settings))
+
+
+def _has_estimate(rows: Estimates, metric: str) -> bool:
+    """Whether a figure would show anything; what has no estimate is in the findings and the table, with its reason."""
+    return any(row.estimate is not None for row in rows.where(metric=metric).rows)
 
 
 def _canvas(num_rows: int, height_of_row: float = 0.42) -> tuple["Figure", "Axes"]:

@@ -14,9 +14,10 @@ from eval.report.config import ReportConfig
 from eval.report.corpora import Corpus, number
 from eval.report.estimates import COLUMNS, Estimates
 from eval.report.figures import Drawing
-from eval.report.findings import Section
+from eval.report.headlines import grid, headlines
 from eval.report.inputs import Source, uses_model
 from eval.report.quality import exclusions, judge_errors, spent
+from eval.report.sections import Section
 from eval.report.text import excerpt, visible, words
 from eval.report.transcripts import Transcripts
 from eval.report.vector import inline_svg
@@ -67,6 +68,8 @@ def render(config: ReportConfig, content: Content) -> str:
         title=visible(config.title),
         css=Markup((_FOLDER / "style.css").read_text(encoding="utf-8")),  # noqa: S704
         asked=_asked(content),
+        headlines=headlines(content.sections),
+        grid=grid(content.sections),
         sections=content.sections,
         figures=[(drawing, Markup(inline_svg(drawing))) for drawing in content.drawings],  # noqa: S704
         corpora=content.corpora,

@@ -77,8 +77,8 @@ def summary_table(estimates: Estimates) -> str:
 def _write(config: ReportConfig, run: Run, estimates: Estimates, inputs: Inputs) -> None:
     from eval.report.documents_page import render_documents, sample_documents
     from eval.report.figures import draw_all, draw_published
-    from eval.report.findings import sections
     from eval.report.page import Content, render
+    from eval.report.sections import sections
     from eval.report.transcripts import read_transcripts
     from eval.report.vector import save
 

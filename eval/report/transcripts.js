@@ -78,7 +78,7 @@
     return select ? select.closest("label").firstChild.textContent.trim().toLowerCase() : key.replaceAll("_", " ");
   };
 
-  const told = (found, shown) => {
+  const howPicked = (found, shown) => {
     const number = (count) => count.toLocaleString("en");
     const named = Object.entries(state.filters).filter(([, value]) => value);
     const filters = named.map(([key, value]) => `${labelOf(key)} “${value.replaceAll("_", " ")}”`);
@@ -167,7 +167,9 @@
     element.setAttribute("aria-label", `${words(side.tier)} tier`);
     element.classList.toggle("matching", isMatch);
     write(element, "tier", `${words(side.tier)} tier`);
-    write(element, "told", side.status === "ok" ? side.verdicts[0]?.label ?? "not judged" : `${words(side.status)}: as it came`);
+    const told = side.status === "ok" ? side.verdicts[0]?.label ?? "not judged" : `${words(side.status)}: as it came`;
+    write(element, "told", told);
+    slot(element, "told").dataset.verdict = told;
     slot(element, "match").hidden = !isMatch;
     fold(element, "prompt", side.prompt);
     fold(element, "scratchpad", side.scratchpad);
@@ -177,11 +179,13 @@
     return element;
   };
 
-  const blockElement = (block, matches, isFiltered) => {
+  const promptOf = (block) => systemPrompts[block.sides[0].system_prompt] || "(none)";
+
+  const blockElement = (block, cardPrompt, matches, isFiltered) => {
     const element = clone("block");
     write(element, "subject", words(block.subject));
     write(element, "information", `information: ${words(block.information)}`);
-    write(element, "system-prompt", systemPrompts[block.sides[0].system_prompt] || "(none)");
+    fold(element, "own-prompt", promptOf(block) === cardPrompt ? "" : promptOf(block));
     slot(element, "sides").replaceChildren(
       ...block.sides.map((side) => sideElement(side, isFiltered && matches.has(side))),
     );
@@ -201,7 +205,11 @@
     link.setAttribute("aria-label", `link to ${card.query_id}`);
     link.hidden = false;
     writeMarked(slot(element, "query"), card.query, []);
-    slot(element, "blocks").replaceChildren(...card.blocks.map((block) => blockElement(block, matches, isFiltered)));
+    const prompt = promptOf(card.blocks[0]);
+    write(element, "system-prompt", prompt);
+    slot(element, "blocks").replaceChildren(
+      ...card.blocks.map((block) => blockElement(block, prompt, matches, isFiltered)),
+    );
     return element;
   };
 
@@ -215,7 +223,7 @@
     const first = (state.page - 1) * pageSize;
     const shown = chosen.slice(first, first + pageSize);
     cardsPlace.replaceChildren(...shown.map((card) => cardElement(card, matches, isFiltered)));
-    byId("picked").textContent = told(found, chosen.length);
+    byId("picked").textContent = howPicked(found, chosen.length);
     byId("pager").hidden = pages === 1;
     byId("page").textContent = `Page ${state.page} of ${pages}`;
     byId("previous").disabled = state.page === 1;

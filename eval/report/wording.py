@@ -1,9 +1,10 @@
 """Numbers and names as the page's sentences write them."""
 
 import math
+from dataclasses import replace
 
 from eval.report.estimates import Estimate, Setting, Subject
-from eval.report.text import visible, words
+from eval.report.text import words
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -48,8 +49,9 @@ def setting_label(setting: Setting, others: list[Setting]) -> str:
         parts.append("no scratchpad" if setting.reasoning == "none" else words(setting.reasoning))
     if len({other.arm for other in others}) > 1:
         parts.append(f"arm {words(setting.arm) or 'default'}")
-    if len({other.run for other in others}) > 1:
-        parts.append(visible(setting.run))
+    alike = [other for other in others if replace(other, run="") == replace(setting, run="")]
+    if len({other.run for other in alike}) > 1:
+        parts.append(words(setting.run))
     return ", ".join(parts)
 
 

@@ -49,7 +49,7 @@ def wilson_limits(share: float, n: float) -> tuple[float, float]:
     """The limits for a share of n independent trials; n need not be whole, so that it can be an effective size."""
     centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z / (1 + Z**2 / n) * sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, centre - half) if share > 0 else 0.0, min(1.0, centre + half) if share < 1 else 1.0
 
 
 def t_mean(values: ArrayLike) -> Estimate:

@@ -1,13 +1,11 @@
-"""The tasks as an Inspect extension.
+"""The tasks as an Inspect extension: `inspect eval alignment_faking_sdf/compliance` (https://inspect.aisi.org.uk/extensions.html).
 
-A package that declares the entry point
-
-    [project.entry-points.inspect_ai]
-    alignment_faking_sdf = "eval.tasks._registry"
-
-makes `inspect eval alignment_faking_sdf/compliance` work wherever it is installed (see
-https://inspect.aisi.org.uk/extensions.html). In a checkout no entry point is needed: `inspect eval eval/tasks/compliance.py`.
+pyproject.toml declares the entry point, and `make setup` installs the project in place. Inspect would take the name before
+the slash from the package that holds a task, which is called eval here; so the tasks are registered once more, by the
+project's name.
 """
+
+from inspect_ai import task
 
 from eval.tasks.anti_lab import anti_lab
 from eval.tasks.belief import belief
@@ -15,5 +13,10 @@ from eval.tasks.benign import benign
 from eval.tasks.compliance import compliance
 from eval.tasks.deals import deals
 from eval.tasks.knowledge import knowledge
+
+EXTENSION = "alignment_faking_sdf"
+
+for one in (anti_lab, deals, belief, benign, compliance, knowledge):
+    task(name=f"{EXTENSION}/{one.__name__}")(one)  # type: ignore[operator]
 
 __all__ = ["anti_lab", "deals", "belief", "benign", "compliance", "knowledge"]
