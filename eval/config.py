@@ -120,7 +120,7 @@ class Subject:
     name: str = MISSING
     """Name in every table and figure: base, documents, placebo, positive_control, … or one of your own."""
     training: str = ""
-    """Directory of a complete train run whose adapter it has; empty for the base model itself."""
+    """Directory of a complete train run whose adapter, or whole model, it has; empty for the base model itself."""
     step: int | None = None
     """Step of a reinforcement run whose kept adapter it has; null for the finished one, which is also had from a run that
     stopped before that step."""
