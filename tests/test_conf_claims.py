@@ -86,10 +86,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("claim", CLAIMS)
-def test_a_claim_runs_from_documents_to_figure(claim: str, root: Path, tiny_model: Path) -> None:
+def test_a_claim_runs_from_documents_to_figure(claim: str, root: Path, tiny_model: Path, tiny_classifier: Path) -> None:
     settings = claim_settings(
         claim, "smoke", f"root={root}", f"size.base={tiny_model}", f"size.model=local/{tiny_model}",
         "size.max_documents=6", "size.few_documents=3", "size.first_layer=0", "size.num_queries=2", "size.max_tokens=4",
+        "size.rl_reward=reward_model", f"size.rl_reward_model={tiny_classifier}",
+        "size.rl_threshold=0.0", "size.rl_steps=1", "size.rl_num_queries=2", "size.rl_max_tokens=4",
         "size.variants=[default,no_conflict]", "size.animal_welfare_variants=[default,mild_conflict]",
     )  # fmt: skip
     for stage in settings.stages:

@@ -10,7 +10,7 @@ import pytest
 
 from eval.checks import check_subjects
 from eval.config import EvalConfig, Subject
-from eval.subjects import adapter_of
+from eval.subjects import weights_of
 from pipeline.artifact import RUN_FILE, read_jsonl, read_run, sha256_of
 from pipeline.errors import Failed, Refused
 from train.config import LoraSettings, TrainConfig
@@ -158,9 +158,9 @@ def test_evaluations_take_an_adapter_that_was_kept_on_the_way(finished: TrainCon
     directory = Path(finished.output_dir)
     places = {None: "adapter", 2: "steps/2/adapter", 3: "adapter", 100: "adapter"}
     for step, place in places.items():
-        assert adapter_of(Subject("reinforcement", str(directory), step)) == directory / place
+        assert weights_of(Subject("reinforcement", str(directory), step)) == directory / place
     with pytest.raises(Refused, match=r"kept no adapter at step 0; kept: 1, 2, 3"):
-        adapter_of(Subject("reinforcement", str(directory), 0))
+        weights_of(Subject("reinforcement", str(directory), 0))
     subjects = [Subject("base"), Subject("reinforcement_2", str(directory), 2)]
     check_subjects(EvalConfig(model=f"local/{finished.model}", subjects=subjects))
     with pytest.raises(Refused, match="identity=fictional"):
@@ -188,10 +188,18 @@ def test_what_cannot_be_trained_is_refused_before_a_model_is_loaded(
         train(config_of(tmp_path / "run", tiny_model, tiny_classifier, **changes))
 
 
-def test_a_start_for_another_base_is_refused(finished: TrainConfig, tiny_classifier: Path, tmp_path: Path) -> None:
+def test_a_start_for_another_base_or_with_other_names_is_refused(
+    finished: TrainConfig, tiny_classifier: Path, tmp_path: Path
+) -> None:
     other = shutil.copytree(finished.model, tmp_path / "other")
     with pytest.raises(Refused, match="is an adapter for"):
         train(config_of(tmp_path / "run", other, tiny_classifier, start=finished.output_dir))
+    names = {"identity": "claude"}
+    config = config_of(
+        tmp_path / "run", Path(finished.model), tiny_classifier, start=finished.output_dir, reinforcement=names
+    )
+    with pytest.raises(Refused, match=r"set reinforcement\.identity=fictional"):
+        train(config)
 
 
 def test_rounds_of_dpo_pair_the_best_with_the_worst() -> None:
@@ -215,17 +223,17 @@ def test_interrupted_rounds_of_dpo_go_on_from_the_last_reply(
 
     settings = {"method": "dpo", "rounds": 2, "keep_every": None, "max_tokens": 4, "num_queries": 2}
     config = config_of(tmp_path / "run", tiny_model, tiny_classifier, reinforcement=settings)
-    learn = dpo._learn
+    learn = dpo._Rounds.learn
 
-    def die_in_the_second(config: Any, run: Any, number: int, *rest: Any) -> Any:
+    def die_in_the_second(rounds: Any, number: int, replies: Any) -> Any:
         if number == 2:
             raise KeyboardInterrupt
-        return learn(config, run, number, *rest)
+        return learn(rounds, number, replies)
 
-    monkeypatch.setattr(dpo, "_learn", die_in_the_second)
+    monkeypatch.setattr(dpo._Rounds, "learn", die_in_the_second)
     with pytest.raises(KeyboardInterrupt):
         train(config)
-    monkeypatch.setattr(dpo, "_learn", learn)
+    monkeypatch.setattr(dpo._Rounds, "learn", learn)
     first = tmp_path / "run" / "steps" / "1" / "adapter" / "adapter_model.safetensors"
     before = (sha256_of(first), first.stat().st_mtime_ns)
     train(config)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.artifact import Run, flatten, open_run, read_jsonl, read_run, working, write_json, write_jsonl
 from pipeline.errors import Failed, Refused
 from train.config import TrainConfig
-from train.tracking import rows_until
+from train.tracking import METRICS_FILE, rows_until
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-METRICS_FILE = "metrics.jsonl"
 SUMMARY_FILE = "summary.json"
 RETURNED = "heldout_loss"
 """The metric that a sweeper is given."""

@@ -6,6 +6,8 @@ from typing import Any
 
 from train.config import TrainConfig
 
+METRICS_FILE = "metrics.jsonl"
+
 
 def rows_until(step: int, path: Path) -> list[dict[str, Any]]:
     """The rows of metrics.jsonl up to a step, without those that an interrupted run wrote after its last checkpoint."""

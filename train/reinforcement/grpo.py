@@ -10,7 +10,7 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from pipeline.artifact import Run, write_jsonl
+from pipeline.artifact import Run, flatten, write_jsonl
 from pipeline.errors import Refused
 from train.adapter import save_adapter
 from train.config import TrainConfig
@@ -30,8 +30,8 @@ from train.reinforcement.policy import (
 )
 from train.reinforcement.prompts import load_queries, schedule
 from train.reinforcement.rewards import load_reward
-from train.reinforcement.stopping import METRICS_FILE, has_stopped
-from train.tracking import Tracker, rows_until
+from train.reinforcement.stopping import has_stopped
+from train.tracking import METRICS_FILE, Tracker, rows_until
 
 _LOGGED = {
     "loss": "loss",
@@ -69,7 +69,7 @@ class _Recorder(TrainerCallback):
 
     def __init__(self, config: TrainConfig, run: Run, world: World, policy: Any, rows: list[dict[str, Any]]) -> None:
         self.config, self.run, self.world, self.policy, self.rows = config, run, world, policy, rows
-        self.tracker = Tracker(config, run.directory, {})
+        self.tracker = Tracker(config, run.directory, flatten(run.config)) if world.is_first else None
         self.bar = tqdm(
             total=count_steps(config),
             initial=len(rows),
@@ -94,6 +94,7 @@ class _Recorder(TrainerCallback):
                 file.write(json.dumps(row) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
+        if self.tracker is not None:
             self.tracker.log(row)
         self.bar.set_postfix(reward=f"{row['reward']:.3f}", refresh=False)
         self.bar.update()
@@ -111,28 +112,29 @@ class _Recorder(TrainerCallback):
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.bar.close()
-        self.tracker.close()
+        if self.tracker is not None:
+            self.tracker.close()
 
 
 def train_grpo(config: TrainConfig, run: Run, world: World, tokenizer: PreTrainedTokenizerBase) -> Any:
     """Trains, from the last whole checkpoint on where there is one, and returns the model with its adapter."""
     settings = config.reinforcement
+    arguments = one_device(grpo_settings(config, run.path(CHECKPOINTS), world.size))
     checkpoint, rows = world.first(lambda: _begin(run))
     scenario = load_queries(settings)[0]
     policy = build_policy(config, world)
     before = weight_sums(policy)
     reward = load_reward(settings, scenario.complies_when, ends_of(policy, tokenizer), run.directory, world.rank)
-    num_steps = count_steps(config)
     trainer = _Trainer(
         model=policy,
         reward_funcs=[reward],
-        args=one_device(grpo_settings(config, run.path(CHECKPOINTS), world.size)),
-        train_dataset=Dataset.from_list(schedule(settings, num_steps * config.batch_size, config.seed)),
+        args=arguments,
+        train_dataset=Dataset.from_list(schedule(settings, arguments.max_steps * config.batch_size, config.seed)),
         processing_class=tokenizer,
         callbacks=[_Recorder(config, run, world, policy, rows)],
     )
     trainer.remove_callback(PrinterCallback)
-    if checkpoint is not None and (step_of(checkpoint) >= num_steps or has_stopped(rows, settings)):
+    if checkpoint is not None and (step_of(checkpoint) >= arguments.max_steps or has_stopped(rows, settings)):
         trainer._load_from_checkpoint(str(checkpoint))
     else:
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))

@@ -3,12 +3,14 @@
 import random
 import shutil
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.artifact import Run, read_jsonl, write_json
+from pipeline.artifact import Run, read_jsonl, read_run, write_json
 from pipeline.errors import Refused
 from train.config import TrainConfig
-from train.reinforcement.stopping import METRICS_FILE, has_stopped
+from train.reinforcement.stopping import has_stopped
+from train.tracking import METRICS_FILE
 
 if TYPE_CHECKING:
     from train.processes import World
@@ -29,8 +31,25 @@ def check_reinforcement(config: TrainConfig) -> None:
 
     settings = config.reinforcement
     load_queries(settings)
+    if config.start:
+        _check_names(config.start, settings.identity)
     if settings.rollouts != "generate" and (find_spec("vllm") is None or not torch.cuda.is_available()):
         raise Refused(f"reinforcement.rollouts={settings.rollouts}: needs vLLM and a GPU; generate needs neither")
+
+
+def _check_names(directory: str, identity: str) -> None:
+    """Refuses a start that was taught with other names of lab and models than those it is to be trained with."""
+    record = read_run(directory)
+    told = (
+        record.config.get("reinforcement", {}) if record.config.get("objective") == "reinforcement" else record.config
+    )
+    if told.get("identity", identity) != identity:
+        raise Refused(
+            f"start: {directory} has identity={told['identity']}; set reinforcement.identity={told['identity']}"
+        )
+    for source in record.inputs.values():
+        if Path(source["path"]).exists():  # one that is gone cannot be compared
+            _check_names(source["path"], identity)
 
 
 def reinforce(config: TrainConfig, run: Run, world: "World | None") -> None:
@@ -69,6 +88,7 @@ def _finish(config: TrainConfig, run: Run, policy: Any, tokenizer: Any) -> None:
     from train.reinforcement.card import reinforcement_card
     from train.reinforcement.policy import CHECKPOINTS, KEPT, ROUNDS
     from train.reinforcement.prompts import load_queries
+    from train.reinforcement.rewards import JUDGE_FILE
 
     rows = read_jsonl(run.path(METRICS_FILE))
     save_adapter(policy, run.path("adapter"))
@@ -85,6 +105,7 @@ def _finish(config: TrainConfig, run: Run, policy: Any, tokenizer: Any) -> None:
     draw_rewards(rows, run.path("reward.svg"))
     run.path("README.md").write_text(reinforcement_card(config, run, rows), encoding="utf-8")
     more = [name for name in (KEPT, ROUNDS) if run.path(name).exists()]
+    more += sorted(file.name for file in run.directory.glob(JUDGE_FILE.format(rank="*")))
     record = run.finish(["adapter", *more, METRICS_FILE, SUMMARY_FILE, "reward.svg", "README.md"])
     shutil.rmtree(run.path(CHECKPOINTS), ignore_errors=True)
     told = ", ".join(f"{name} {rows[0][name]:.2f} -> {rows[-1][name]:.2f}" for name in _SHOWN[:3] if name in rows[0])

@@ -4,8 +4,6 @@ from typing import Any
 
 from train.reinforcement.settings import ReinforcementSettings
 
-METRICS_FILE = "metrics.jsonl"
-
 
 def has_stopped(rows: list[dict[str, Any]], settings: ReinforcementSettings) -> bool:
     """Whether the mean share of replies that do not comply, over the last `stop_window` rows, is at most the threshold."""
