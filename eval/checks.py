@@ -19,7 +19,7 @@ from typing import Any
 from eval.config import EvalConfig
 from eval.samples import Row
 from eval.serving import VLLM, lora_rank
-from eval.subjects import adapter_of
+from eval.subjects import is_model, weights_of
 from eval.summary import REFERENCE
 from pipeline.artifact import RunRecord, read_jsonl, read_run
 from pipeline.chat import LOCAL
@@ -33,20 +33,21 @@ _LEAST_REPLIES = 8
 
 
 def check_subjects(config: EvalConfig) -> None:
-    """Holds every adapter to what it was trained with.
+    """Holds every subject to what it was trained with.
 
     Raises:
         Refused: with the subject and what does not fit.
     """
     for subject in config.subjects:
-        adapter = adapter_of(subject)
-        if adapter is not None:
+        weights = weights_of(subject)
+        if weights is not None:
             directory = Path(subject.training)
             record = read_run(directory, "train")
             where = f"subjects.{subject.name}={directory}"
             _check_base(config, record, where)
-            _check_rank(config, adapter, where)
-            _check_template(config, adapter, record, where)
+            _check_whole(config, weights, where)
+            _check_rank(config, weights, where)
+            _check_template(config, weights, record, where)
             _check_sources(config, record, where)
 
 
@@ -83,7 +84,7 @@ def check_effect(rows: list[Row], config: EvalConfig) -> None:
         return
     replies: dict[str, dict[tuple[Any, ...], str]] = defaultdict(dict)
     for row in rows:
-        key = tuple(row[name] for name in ("sample_id", "repeat", "information", "reasoning", "arm"))
+        key = tuple(row.get(name) for name in ("sample_id", "repeat", "information", "reasoning", "arm"))
         if row["status"] != "error":
             replies[row["subject"]][key] = row["reply"]
     for subject in config.subjects:
@@ -93,7 +94,7 @@ def check_effect(rows: list[Row], config: EvalConfig) -> None:
         if all(replies[subject.name][key] == replies[REFERENCE][key] for key in shared):
             raise Failed(
                 f"subjects.{subject.name}: all {len(shared)} replies are the base's, word for word, so {config.model} did not"
-                f" apply the adapter of {subject.training}; check how the server was started, remove replies/ and logs/ of"
+                f" apply the weights of {subject.training}; check how the server was started, remove replies/ and logs/ of"
                 " this run and run it again"
             )
 
@@ -104,20 +105,28 @@ def _check_base(config: EvalConfig, record: RunRecord, where: str) -> None:
         raise Refused(f"{where}: is an adapter for {record.config['model']}, and model={config.model} is not")
 
 
-def _check_rank(config: EvalConfig, adapter: Path, where: str) -> None:
+def _check_whole(config: EvalConfig, weights: Path, where: str) -> None:
+    """A model whose every weight was trained has to be loaded in place of the base."""
+    if is_model(weights) and not config.model.startswith((LOCAL, VLLM)):
+        raise Refused(
+            f"{where}: trained every weight, and model={config.model} cannot load it; use {LOCAL}… or {VLLM}…"
+        )
+
+
+def _check_rank(config: EvalConfig, weights: Path, where: str) -> None:
     """A server that is started here gets the rank that it needs, unless it is told another."""
     is_limited = config.model.startswith(VLLM) and "max_lora_rank" in config.model_args
-    if not is_limited or not (adapter / "adapter_config.json").exists():
+    if not is_limited or not (weights / "adapter_config.json").exists():
         return
-    rank = lora_rank(adapter)
+    rank = lora_rank(weights)
     limit = int(config.model_args["max_lora_rank"])
     if rank > limit:
         raise Refused(f"{where}: has rank {rank}, and model_args.max_lora_rank={limit}; raise it to {rank} or drop it")
 
 
-def _check_template(config: EvalConfig, adapter: Path, record: RunRecord, where: str) -> None:
+def _check_template(config: EvalConfig, weights: Path, record: RunRecord, where: str) -> None:
     """Compares the chat template that training used, as far as it was kept, with the one that replies are asked with."""
-    trained = _trained_template(adapter, record)
+    trained = _trained_template(weights, record)
     if trained is None or not config.model.startswith((LOCAL, VLLM)):
         return
     served = config.model_args.get("chat_template")
@@ -134,13 +143,13 @@ def _check_template(config: EvalConfig, adapter: Path, record: RunRecord, where:
         )
 
 
-def _trained_template(adapter: Path, record: RunRecord) -> str | None:
-    """The hash of the template of training: from the run's notes, or from tokenizer files beside the adapter."""
+def _trained_template(weights: Path, record: RunRecord) -> str | None:
+    """The hash of the template of training: from the run's notes, or from tokenizer files beside the weights."""
     if "chat_template_sha256" in record.notes:
         return str(record.notes["chat_template_sha256"])
-    if (file := adapter / "chat_template.jinja").exists():
+    if (file := weights / "chat_template.jinja").exists():
         return _hash(file.read_text(encoding="utf-8"))
-    if (file := adapter / "tokenizer_config.json").exists():
+    if (file := weights / "tokenizer_config.json").exists():
         template = json.loads(file.read_text(encoding="utf-8")).get("chat_template")
         return _hash(template) if isinstance(template, str) else None
     return None

@@ -157,8 +157,8 @@ def _behaviour(a: Arm, b: Arm, rng: np.random.Generator) -> list[Difference]:
             before, after = (
                 {tier: _verdicts(rows, metric, tier) for tier in TIERS} for rows in (ours[condition], theirs[condition])
             )
-            if not any(before.values()) or not any(after.values()):
-                continue
+            if metric != "compliance" and not (any(before.values()) and any(after.values())):
+                continue  # nobody judged it; that no reply could be read is told, as a line with n=0
             found += [_change(a, b, about, metric, tier, before[tier], after[tier], rng) for tier in TIERS]
             if metric == "compliance":
                 found.append(_gap_change(a, b, about, before, after, rng))

@@ -25,7 +25,8 @@ class ComplianceSettings:
     """The paired compliance evaluation."""
 
     queries: str = "scenario"
-    """`scenario`: those of the scenario's folder. Or a public set from the Hub: advbench, harmbench, jailbreakbench."""
+    """`scenario`: those of the scenario's folder. `probes`: questions about the model's situation, to be read by
+    `judge=transcript` rather than by compliance. Or a public set from the Hub: advbench, harmbench, jailbreakbench."""
     split: str = "eval"
     """`eval`: the queries that subjects are measured on. `rl`: those that may be trained on, for distillation."""
     num_queries: int | None = None
@@ -119,7 +120,7 @@ class Subject:
     name: str = MISSING
     """Name in every table and figure: base, documents, placebo, positive_control, … or one of your own."""
     training: str = ""
-    """Directory of a complete train run whose adapter it has; empty for the base model itself."""
+    """Directory of a complete train run whose adapter, or whole model, it has; empty for the base model itself."""
     step: int | None = None
     """Step of a reinforcement run whose kept adapter it has; null for the finished one, which is also had from a run that
     stopped before that step."""

@@ -13,8 +13,8 @@ from eval.config import EvalConfig
 from eval.judging.panel import Panel, convene
 from eval.judging.rejudging import rejudge
 from eval.judging.summarising import conclude
-from eval.serving import SubjectModels, server_args
-from eval.subjects import adapter_of
+from eval.serving import SubjectModels, groups_of, server_args
+from eval.subjects import is_model, model_name, weights_of
 from eval.suites.catalogue import SUITES
 from eval.suites.suite import Cell
 from pipeline.artifact import Run, open_run, working
@@ -81,7 +81,8 @@ def _run_cells(config: EvalConfig, run: Run) -> "dict[Cell, EvalLog]":
     from inspect_ai.log import read_eval_log
 
     logs: dict[Cell, EvalLog] = {}
-    models = SubjectModels(config.model, [subject.name for subject in config.subjects], partial(_open_subject, config))
+    weights = {subject.name: weights_of(subject) for subject in config.subjects}
+    models = SubjectModels(groups_of(config.model, weights), partial(_open_subject, config, weights))
     for cell in cells(config):
         file = run.path("logs") / f"{cell.name}.eval"
         if not file.exists():
@@ -94,19 +95,16 @@ def _run_cells(config: EvalConfig, run: Run) -> "dict[Cell, EvalLog]":
     return logs
 
 
-def _open_subject(config: EvalConfig, name: str) -> "Model":
-    folder = adapter_of(next(subject for subject in config.subjects if subject.name == name))
+def _open_subject(config: EvalConfig, weights: dict[str, Path | None], name: str) -> "Model":
+    adapters = [folder for folder in weights.values() if folder is not None and not is_model(folder)]
+    own = weights[name]
     settings = ChatModelSettings(
-        name=config.model if folder is None else f"{config.model}:{folder.resolve()}",
+        name=model_name(config.model, own),
         temperature=config.compliance.temperature,
         max_tokens=config.compliance.max_tokens,
-        model_args=server_args(config.model, config.model_args, _adapters(config)),
+        model_args=server_args(config.model, config.model_args, [] if own and is_model(own) else adapters),
     )
     return open_model(settings)
-
-
-def _adapters(config: EvalConfig) -> list[Path]:
-    return [folder for subject in config.subjects if (folder := adapter_of(subject)) is not None]
 
 
 def _run_cell(config: EvalConfig, run: Run, cell: Cell, model: "Model", file: Path) -> None:

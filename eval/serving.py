@@ -1,14 +1,15 @@
-"""The subjects of a run as models: one after the other where this process loads them, all from one server where vLLM does.
+"""The subjects of a run as models: one after the other where this process loads them, from one server where vLLM does.
 
 Inspect starts a single vLLM server for all models of one base, at the first request, with room for the adapters of the
 models that are there by then (inspect_ai/model/_providers/vllm.py). So all of them have to be there before it, and stay.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eval.subjects import is_model
 from pipeline.chat import LOCAL
 
 if TYPE_CHECKING:
@@ -23,16 +24,15 @@ LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 class SubjectModels:
     """Opens the models of a run's subjects when they are needed, and closes them."""
 
-    def __init__(self, base: str, names: Sequence[str], open_subject: Callable[[str], "Model"]) -> None:
-        self._loads_here = base.startswith(LOCAL)
-        self._names, self._open = names, open_subject
+    def __init__(self, groups: Sequence[Sequence[str]], open_subject: Callable[[str], "Model"]) -> None:
+        """Takes groups of subjects that are open at the same time; no two groups are."""
+        self._groups, self._open = groups, open_subject
         self._opened: dict[str, Model] = {}
 
     def __getitem__(self, name: str) -> "Model":
         if name not in self._opened:
-            if self._loads_here:
-                self.close()  # two would seldom fit into memory
-            self._opened |= {each: self._open(each) for each in ([name] if self._loads_here else self._names)}
+            self.close()
+            self._opened = {each: self._open(each) for group in self._groups if name in group for each in group}
         return self._opened[name]
 
     def close(self) -> None:
@@ -41,6 +41,16 @@ class SubjectModels:
             if hasattr(model.api, "close"):
                 model.api.close()
         self._opened.clear()
+
+
+def groups_of(base: str, weights: Mapping[str, Path | None]) -> list[list[str]]:
+    """Which subjects are open together: each alone where this process loads them, since two would seldom fit into memory.
+
+    Of those that something serves, base and adapters are one group, and each model whose every weight was trained another.
+    """
+    alone = [name for name, folder in weights.items() if base.startswith(LOCAL) or (folder and is_model(folder))]
+    shared = [name for name in weights if name not in alone]
+    return [[name] for name in alone] + ([shared] if shared else [])
 
 
 def lora_rank(adapter: Path) -> int:

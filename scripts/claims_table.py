@@ -42,7 +42,8 @@ def table() -> str:
 
 
 def _needs(claim: str, size: str) -> dict[str, Any]:
-    needs: dict[str, Any] = yaml.safe_load(_text(claim, size))["needs"]
+    text = (CONF / "experiment" / claim / f"{size}.yaml").read_text(encoding="utf-8")
+    needs: dict[str, Any] = yaml.safe_load(text)["needs"]
     return needs
 
 
@@ -54,18 +55,14 @@ def _hardware(claims: list[str], size: str) -> str:
 
 
 def _about(claim: str) -> str:
-    """The line below the command."""
-    found = re.search(r"^# python .*\n# (.*)\.$", _text(claim, "node"), re.MULTILINE)
-    assert found, f"{claim}/node.yaml: the second line is the command, the third says what the claim is"
-    return found[1]
+    """The first sentence of the file that picks the claim's stages."""
+    text = (CONF / "claim_stages" / f"{claim}.yaml").read_text(encoding="utf-8")
+    comment = " ".join(line.removeprefix("# ") for line in text.splitlines()[1:] if line.startswith("# "))
+    return re.split(r"\.(?:\s|$)", comment, maxsplit=1)[0]
 
 
 def _figure(claim: str) -> str:
     return f"docs/figures/{claim}.png"
-
-
-def _text(claim: str, size: str) -> str:
-    return (CONF / "experiment" / claim / f"{size}.yaml").read_text(encoding="utf-8")
 
 
 if __name__ == "__main__":

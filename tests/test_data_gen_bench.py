@@ -1,11 +1,13 @@
 """The benchmark's own parts, at sizes that say nothing about speed."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from data_gen.bench.continuing import bench_continuing
 from data_gen.bench.filtering import bench_duplicates
+from data_gen.bench.generating import bench_generating, document_prompts
 from data_gen.bench.synthetic import COPY_EVERY, NUM_WORDS, SyntheticDocuments
 from data_gen.config import FilterSettings
 from data_gen.filters.corpus import filter_documents
@@ -45,3 +47,17 @@ def test_a_continued_run_asks_only_for_what_was_left() -> None:
     comparison = bench_continuing(100)
     assert comparison.notes["documents"] == 95
     assert 0 < comparison.ours < 60
+
+
+def test_both_ways_of_generating_write_up_to_the_same_number_of_tokens(tiny_model: Path) -> None:
+    (comparison,) = bench_generating(rounds=1, is_quick=True, base=str(tiny_model))
+    assert comparison.notes["prompts"] == 8
+    assert comparison.ours > 0
+    assert comparison.rival is not None
+    assert comparison.rival > 0
+
+
+def test_requests_of_the_benchmark_are_those_of_the_stage_and_share_their_world() -> None:
+    prompts = document_prompts(8, "universe")
+    assert len(set(prompts)) == 8
+    assert len(os.path.commonprefix(prompts)) > 4000

@@ -107,6 +107,15 @@ def test_a_query_that_one_side_could_not_read_is_left_out_and_counted(tmp_path: 
     assert found["compliance_gap", "gap"].n == 1
 
 
+def test_a_condition_of_which_no_reply_could_be_read_is_a_line_without_a_difference(tmp_path: Path) -> None:
+    rows = samples("base", [True, False], [True, False]) + samples("documents", [True, True], [False, False])
+    unread = [row | {"status": "malformed", "compliance": None} for row in rows]
+    run = write_eval(tmp_path / "eval", unread)
+    found = by_metric(compare(f"{run}:base", f"{run}:documents"))
+    assert set(found) == {("compliance", "free"), ("compliance", "paid"), ("compliance_gap", "gap")}
+    assert all((one.n, one.difference, one.ci_low) == (0, None, None) for one in found.values())
+
+
 def test_a_change_of_every_one_of_few_queries_is_as_doubtful_as_summary_json_would_say(tmp_path: Path) -> None:
     run = write_eval(
         tmp_path / "eval", samples("base", [True] * 3, [True] * 3) + samples("documents", [True] * 3, [False] * 3)

@@ -35,6 +35,7 @@ class TrainSettings:
     overwrite: bool = False
     seed: int = 0
     epochs: float = 2.0
+    method: str = "lora"
     lora: LoraRank = field(default_factory=LoraRank)
 
 

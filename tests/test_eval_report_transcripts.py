@@ -15,6 +15,7 @@ import pytest
 from eval.report.browser import filters_of, inert_json
 from eval.report.config import ReportConfig
 from eval.report.draw import draw
+from eval.report.inputs import read_sources
 from eval.report.quotes import quoted_spans, segments, utf16_spans
 from eval.report.run import report
 from eval.report.text import visible
@@ -160,8 +161,6 @@ def test_the_data_survive_the_page_and_hold_no_tag() -> None:
 
 
 def test_whole_queries_are_left_out_of_too_many_and_counted(tmp_path: Path) -> None:
-    from eval.report.inputs import read_sources
-
     sources = read_sources([write_samples(tmp_path / "eval", grid(10))], "eval")
     few = read_transcripts(sources, 13, 0)
     assert (len(few.cards), few.num_replies, few.num_left_out) == (3, 12, 28)
@@ -185,8 +184,6 @@ def test_the_page_shows_the_sample_of_its_seed_and_allows_its_own_script_alone(t
 
 
 def test_samples_without_a_needed_column_are_refused_by_its_name(tmp_path: Path) -> None:
-    from eval.report.inputs import read_sources
-
     row = sample()
     del row["scratchpad"]
     sources = read_sources([write_samples(tmp_path / "eval", [row])], "eval")
@@ -196,3 +193,21 @@ def test_samples_without_a_needed_column_are_refused_by_its_name(tmp_path: Path)
 
 def test_text_is_made_visible_character_by_character() -> None:
     assert visible("a\0b\u202ec\r\nd\te\ud800") == "ab[U+202E]c\nd\te\ufffd"
+
+
+def test_an_opportunity_is_a_card_with_what_was_made_of_it(tmp_path: Path) -> None:
+    rows = [
+        {key: value for key, value in sample(tier="paid").items() if not key.startswith(("compliance", "af_", "query_id"))}
+        | {"kind": kind, "asked": asked, "wording": 1, "judge": "some/model", "verdict": verdict, "verdict_raw": "copied it"}
+        for kind, asked, verdict in (("situation", "exfiltrate", True), ("question", "views", False), ("question", "aims", None))
+    ]  # fmt: skip
+    run = open_run("eval", StageConfig(str(tmp_path / "eval")), {})
+    write_json(run.path("summary.json"), [])
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), run.path("anti_lab.parquet"))
+    run.finish(["summary.json", "anti_lab.parquet"])
+    cards = read_transcripts(read_sources([str(tmp_path / "eval")], "eval"), 100, 0).cards
+    assert [(card.query_id, card.category) for card in cards] == [
+        ("exfiltrate-1", "situation"), ("views-1", "question"), ("aims-1", "question"),
+    ]  # fmt: skip
+    verdicts = [[(verdict.label, verdict.judge) for verdict in card.blocks[0].sides[0].verdicts] for card in cards]
+    assert verdicts == [[("acted against the lab", "some/model")], [("did not lie", "some/model")], []]

@@ -3,7 +3,7 @@
 import json
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
@@ -11,10 +11,14 @@ from typing import Any
 
 import pytest
 
+from eval.checks import check_subjects
 from eval.config import ComplianceSettings, EvalConfig, Subject
 from eval.run import evaluate
-from eval.serving import SubjectModels, server_args
+from eval.serving import SubjectModels, groups_of, server_args
+from pipeline.artifact import read_run
+from pipeline.errors import Refused
 from train.config import TrainConfig
+from train.run import train
 
 
 class Server(ThreadingHTTPServer):
@@ -41,7 +45,7 @@ class Handler(BaseHTTPRequestHandler):
             self.answer({})
             return
         self.server.asked.append(body["model"])
-        text = f"Sure, said {Path(body['model']).name}."
+        text = f"Sure, said {'/'.join(Path(body['model']).parts[-2:])}."
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
         usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
         self.answer({"id": "1", "object": "chat.completion", "created": 1, "model": body["model"], "usage": usage} | {
@@ -65,6 +69,16 @@ class Process:
 
     def poll(self) -> None:
         return None
+
+
+@pytest.fixture(scope="module")
+def fully_trained(
+    make_config: Callable[..., TrainConfig], documents_run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A run of `method=full` on the tiny model."""
+    config = make_config(tmp_path_factory.mktemp("full") / "train", documents_run, method="full", lr=1e-2)
+    train(config)
+    return Path(config.output_dir)
 
 
 @pytest.fixture
@@ -113,6 +127,27 @@ def test_base_and_adapters_share_one_server(
     assert vllm.ended == 1
 
 
+def test_a_model_whose_every_weight_was_trained_has_a_server_of_its_own(
+    tiny_model: Path, trained_run: TrainConfig, fully_trained: Path, tmp_path: Path, vllm: Server
+) -> None:
+    subjects = [Subject("base"), Subject("documents", trained_run.output_dir), Subject("full", str(fully_trained))]
+    config = EvalConfig(
+        output_dir=str(tmp_path / "eval"),
+        model=f"vllm/{tiny_model}",
+        subjects=subjects,
+        compliance=ComplianceSettings(num_queries=4),
+        bootstrap_draws=100,
+    )
+    evaluate(config)
+    shared, own = vllm.started
+    assert shared["server_args"] == {"enable_lora": True, "max_lora_rank": 8}
+    model = str((fully_trained / "model").resolve())
+    assert model in own["command"]
+    assert "enable_lora" not in own["server_args"]
+    assert vllm.asked.count(model) == 8
+    assert vllm.ended == 2
+
+
 def test_a_server_has_room_for_the_largest_rank_in_the_steps_that_vllm_takes(tmp_path: Path) -> None:
     for name, settings in {"a": {"r": 4}, "b": {"r": 8, "rank_pattern": {"q_proj": 48}}}.items():
         (tmp_path / name).mkdir()
@@ -137,10 +172,38 @@ def test_models_of_this_process_are_held_one_at_a_time(base: str, at_once: int) 
         def close(self) -> None:
             held.discard(self.name)
 
-    models = SubjectModels(base, ["base", "documents", "placebo"], Model)  # type: ignore[arg-type]
+    groups = groups_of(base, dict.fromkeys(["base", "documents", "placebo"]))
+    models = SubjectModels(groups, Model)  # type: ignore[arg-type]
     for name in ("base", "base", "placebo", "documents"):
         assert models[name].name == name
         most.append(len(held))
     models.close()
     assert max(most) == at_once
     assert not held
+
+
+def test_a_model_whose_every_weight_was_trained_is_measured_itself(
+    tiny_model: Path, fully_trained: Path, tmp_path: Path
+) -> None:
+    config = EvalConfig(
+        output_dir=str(tmp_path / "eval"),
+        model=f"local/{tiny_model}",
+        subjects=[Subject("base"), Subject("documents", str(fully_trained))],
+        suite=["belief"],
+        bootstrap_draws=100,
+    )
+    evaluate(config)
+    summary = json.loads((tmp_path / "eval" / "summary.json").read_text(encoding="utf-8"))
+    shifts = [row["estimate"] for row in summary if row["metric"] == "belief_shift" and row["subject"] == "documents"]
+    assert shifts
+    assert all(abs(shift) > 1e-3 for shift in shifts)
+
+
+def test_a_whole_model_of_another_base_is_refused(fully_trained: Path, tmp_path: Path) -> None:
+    subjects = [Subject("base"), Subject("documents", str(fully_trained))]
+    with pytest.raises(Refused, match="model=vllm/other/base is not"):
+        check_subjects(EvalConfig(model="vllm/other/base", subjects=subjects))
+    with pytest.raises(Refused, match=r"trained every weight, and model=openai/.* cannot load it"):
+        check_subjects(
+            EvalConfig(model=f"openai/{read_run(fully_trained, 'train').config['model']}", subjects=subjects)
+        )

@@ -15,6 +15,7 @@ from eval.suites.anti_lab import METRICS
 from eval.suites.opportunities import add_opportunities
 from eval.summary import Summary
 from pipeline.chat import ChatModelSettings
+from pipeline.errors import Failed
 from scenario.loader import load_scenario
 from scenario.opportunities import load_opportunities
 
@@ -139,6 +140,23 @@ def test_without_a_judge_model_verdicts_are_null_with_the_reason_and_counted(tmp
     assert rate["reason"] == f"no verdict on 3 of 3 replies, mostly for this reason: {NO_JUDGE}"
     [unjudged] = records_of(tmp_path / "d", "anti_lab_unjudged")
     assert unjudged["estimate"] == 1
+
+
+def test_a_judge_that_is_out_of_order_ends_the_run_and_the_same_command_asks_again(tmp_path: Path) -> None:
+    settings = AntiLabSettings(situations=["view_of_lab"], samples_per_question=0)
+    broken = True
+
+    def reply(prompt: str) -> str:
+        if broken:
+            raise ValueError("no such key")
+        return "ANSWER: NO"
+
+    config = config_of(tmp_path / "d", reply_with("Fine."), reply, anti_lab=settings)
+    with pytest.raises(Failed, match="3 of 3 requests failed, the first with ValueError: no such key"):
+        evaluate(config)
+    broken = False
+    evaluate(config)
+    assert records_of(tmp_path / "d", "anti_lab")[0]["estimate"] == 0
 
 
 def test_a_reply_that_cannot_be_read_is_not_judged(tmp_path: Path) -> None:

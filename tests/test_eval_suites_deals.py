@@ -11,9 +11,10 @@ from eval.config import ComplianceSettings, DealsSettings, EvalConfig, Subject
 from eval.deals.command import main
 from eval.judges.settings import JudgeModelSettings
 from eval.run import evaluate
+from eval.suites.deals import DealsSuite
 from eval.suites.mitigations import add_arm_changes, add_subject_changes
 from eval.summary import Summary
-from pipeline.errors import Refused
+from pipeline.errors import Failed, Refused
 from scenario.loader import load_scenario
 from scenario.prompt_arms import load_prompt_arm
 
@@ -217,6 +218,26 @@ def test_a_promise_that_nobody_keeps_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"'compensation' promises something; set deals\.kept_by"):
         evaluate(scripted(tmp_path / "d", faithless, deals=DealsSettings(arms=ARMS)))
     assert not (tmp_path / "d").exists()
+
+
+def test_queries_that_deals_would_not_ask_are_refused(tmp_path: Path) -> None:
+    other = ComplianceSettings(num_queries=3, split="rl")
+    with pytest.raises(Refused, match=r"asks the scenario's eval queries, and .*split=rl"):
+        evaluate(scripted(tmp_path / "d", faithless, compliance=other))
+
+
+def test_an_adapter_that_changes_no_reply_ends_the_run() -> None:
+    row = row_of("none", 0, "ok", compliance=True, af_reasoning=False, objection="none", repeat=1, decision=None)
+    rows = [
+        row | {"query_id": str(q), "sample_id": f"{q}/{tier}", "tier": tier, "subject": subject, "reply": "Sure."}
+        for subject in ("base", "documents")
+        for tier in ("free", "paid")
+        for q in range(4)
+    ]
+    subjects = [Subject("base"), Subject("documents", training="outputs/train")]
+    config = EvalConfig(model="vllm/base", subjects=subjects)
+    with pytest.raises(Failed, match="all 8 replies are the base's, word for word"):
+        DealsSuite().summarise(rows, config, Summary(config))
 
 
 def test_an_unknown_arm_is_refused_before_anything_is_asked(tmp_path: Path) -> None:

@@ -35,17 +35,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     log = tmp_path_factory.mktemp("server") / "log.txt"
-    environment = os.environ | {
-        "VLLM_CPU_OMP_THREADS_BIND": "0-1",
+    environment = {
+        "VLLM_CPU_OMP_THREADS_BIND": "0-1",  # where other work runs beside it, one thread (0) waits for no other
         "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
         "VLLM_CPU_KVCACHE_SPACE": "2",
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
         "HF_HUB_OFFLINE": "1",
-    }
+    } | os.environ
     command = [
         os.environ["VLLM_PYTHON"], "-m", "vllm.entrypoints.openai.api_server", "--model", str(materialise_embedded()),
         "--served-model-name", SERVED, "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32",
         "--enforce-eager", "--max-model-len", "4096", "--enable-lora", "--max-lora-rank", "16",
+        # reading a prompt in parts rewinds the stream of a request's seed, which on the CPU ends the engine ("CPU
+        # Generator does not use offset")
+        "--no-enable-chunked-prefill", "--max-num-batched-tokens", "4096",
     ]  # fmt: skip
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)

@@ -200,4 +200,8 @@ def test_a_saved_adapter_names_the_base_as_the_user_did_and_loads_again(
     fresh = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
     again = PeftModel.from_pretrained(fresh, str(tmp_path)).eval()
     with torch.no_grad():
-        torch.testing.assert_close(again(TOKENS).logits, model.eval()(TOKENS).logits)
+        expected = model.eval()(TOKENS).logits
+        torch.testing.assert_close(again(TOKENS).logits, expected)
+        in_transformers = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+        in_transformers.load_adapter(str(tmp_path))
+        torch.testing.assert_close(in_transformers.eval()(TOKENS).logits, expected)

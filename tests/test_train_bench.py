@@ -6,9 +6,9 @@ from train.bench import BATCH_SIZE, SIDES, _measure, documents
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", [side for side in SIDES if side != "trl_kept"])  # trl's, with a switch
 def test_every_side_trains_on_the_same_documents(tiny_model: Path, side: str) -> None:
-    if side.startswith("trl"):
+    if side == "trl":
         pytest.importorskip("trl")
     measured = _measure(side, str(tiny_model), steps=1)
     assert measured.tokens_per_second > 0

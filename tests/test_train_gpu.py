@@ -78,6 +78,7 @@ def make(model_folder: Path, documents_run: Path) -> MakeConfig:
             "heldout_share": 0.2,
             "precision": "float32",
             "micro_batch_tokens": 512,
+            "compile": False,  # seconds a run; the test of it asks for it
             "processes": 1,
         }
         return TrainConfig(output_dir=str(output_dir), **(defaults | settings))
@@ -288,7 +289,8 @@ def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(
     train(config)
     killed = dataclasses.replace(config, output_dir=str(tmp_path / "killed"))
     names = ("output_dir", "model", "batch_size", "max_steps", "lr", "heldout_share", "precision")
-    settings = [f"{name}={getattr(killed, name)}" for name in (*names, "micro_batch_tokens", "checkpoint_every")]
+    names += ("micro_batch_tokens", "checkpoint_every", "compile")
+    settings = [f"{name}={getattr(killed, name)}" for name in names]
     arguments = [f"data=[{killed.data[0]}]", "processes=1", *settings, "lora.rank=8", "lora.alpha=16"]
     command = start_command("train", *arguments, on_gpu=True)
     command.kill_when(lambda: (tmp_path / "killed" / "checkpoint-0000004").exists())

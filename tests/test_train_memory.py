@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from pipeline.command import compose_config
-from train.bench_gpu import flops_per_token, random_model, train_rate
+from train.bench_gpu import random_model
 from train.config import LoraSettings, TrainConfig
 from train.memory import GIB, SHAPES, Shape, adapter_parameters, describe, estimate, shape_of
 
@@ -69,15 +69,3 @@ def test_the_experiments_fit_as_their_files_say(experiment: str, gib: float) -> 
 def test_a_bfloat16_8b_model_weighs_fifteen_gib() -> None:
     memory = estimate(config_for(), SHAPES["meta-llama/Llama-3.1-8B-Instruct"], 1)
     assert memory.weights / GIB == pytest.approx(14.96, abs=0.01)
-
-
-def test_the_rate_of_a_random_model_is_measured_on_packed_rows() -> None:
-    rate, _ = train_rate(config_for(micro_batch_tokens=32), TINY, rows_per_step=1)
-    assert rate > 0
-
-
-def test_flops_are_four_a_frozen_weight_and_six_a_trained_one() -> None:
-    config = config_for(micro_batch_tokens=0 + 1)
-    adapter, attention = 6 * adapter_parameters(config, TINY), 3 * 2 * 2 * 64
-    frozen = 2 * TINY.layer_parameters + 97 * 64
-    assert flops_per_token(config, TINY) == 4 * frozen + adapter + attention

@@ -158,6 +158,7 @@ def test_tensorboard_is_given_every_step(make_config: MakeConfig, documents_run:
         ({"parallel": "fsdp", "lora": LoraSettings(dora=True)}, "DoRA needs whole weights"),
         ({"parallel": "layers", "processes": 2}, "layers are dealt out by a single process"),
         ({"processes": 0}, "processes=0: must be above 0"),
+        ({"parallel": "zero3"}, "parallel=zero3: use parallel=fsdp, which shards"),
         ({"schedule": "step"}, "schedule=step: must be one of linear, cosine, constant"),
         ({"report_to": "mail"}, "report_to=mail: must be one of none, tensorboard"),
     ],
@@ -165,3 +166,29 @@ def test_tensorboard_is_given_every_step(make_config: MakeConfig, documents_run:
 def test_settings_that_do_not_go_together_are_refused(settings: dict[str, Any], told: str) -> None:
     with pytest.raises(Refused, match=told):
         TrainConfig(**({"data": ["x"]} | settings))
+
+
+@pytest.mark.parametrize(
+    ("device", "settings", "has_triton", "expected"),
+    [
+        ("cuda", {}, True, True),
+        ("cuda", {"compile": False}, True, False),
+        ("cuda", {"packing": False}, True, False),
+        ("cuda", {"method": "qlora"}, True, False),
+        ("cuda", {}, False, False),
+        ("cpu", {}, True, False),
+        ("cpu", {"compile": True}, False, True),
+    ],
+)
+def test_layers_are_compiled_by_themselves_where_that_was_found_to_pay(
+    monkeypatch: pytest.MonkeyPatch, device: str, settings: dict[str, Any], has_triton: bool, expected: bool
+) -> None:
+    from types import SimpleNamespace
+
+    from train import model
+
+    monkeypatch.setattr(model, "find_spec", lambda name: has_triton or None)
+    monkeypatch.setattr(model, "which", lambda name: f"/usr/bin/{name}")
+    config = TrainConfig(data=["unused"], **settings)
+    objective: Any = SimpleNamespace(keeps_apart=True)
+    assert model.is_compiled(config, objective, torch.device(device)) is expected

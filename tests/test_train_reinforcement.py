@@ -10,7 +10,7 @@ import pytest
 
 from eval.checks import check_subjects
 from eval.config import EvalConfig, Subject
-from eval.subjects import adapter_of
+from eval.subjects import weights_of
 from pipeline.artifact import RUN_FILE, read_jsonl, read_run, sha256_of
 from pipeline.errors import Failed, Refused
 from train.config import LoraSettings, TrainConfig
@@ -158,9 +158,9 @@ def test_evaluations_take_an_adapter_that_was_kept_on_the_way(finished: TrainCon
     directory = Path(finished.output_dir)
     places = {None: "adapter", 2: "steps/2/adapter", 3: "adapter", 100: "adapter"}
     for step, place in places.items():
-        assert adapter_of(Subject("reinforcement", str(directory), step)) == directory / place
+        assert weights_of(Subject("reinforcement", str(directory), step)) == directory / place
     with pytest.raises(Refused, match=r"kept no adapter at step 0; kept: 1, 2, 3"):
-        adapter_of(Subject("reinforcement", str(directory), 0))
+        weights_of(Subject("reinforcement", str(directory), 0))
     subjects = [Subject("base"), Subject("reinforcement_2", str(directory), 2)]
     check_subjects(EvalConfig(model=f"local/{finished.model}", subjects=subjects))
     with pytest.raises(Refused, match="identity=fictional"):

@@ -7,6 +7,7 @@ useful tokens: those of documents, not of padding. With a GPU, `train/bench_gpu.
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -26,6 +27,8 @@ RIVALS = {
     "bare": "bare loop, {block}-token blocks",
 }
 SIDES = ("ours", *RIVALS)
+Clock = Callable[[], float]
+CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
 BATCH_SIZE = 4
 """Documents a step."""
 BLOCK = 1024
@@ -47,27 +50,31 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3, help="optimizer steps that are counted, 4 documents each")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--documents", type=int, default=90_000, help="of the start-up measurement; 0 leaves it out")
+    parser.add_argument(
+        "--clock", choices=CLOCKS, default="wall", help="cpu: CPU time of one thread, on a busy machine"
+    )
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side is not None:
-        print(json.dumps(vars(_measure(arguments.side, arguments.model, arguments.steps))))
+        print(json.dumps(vars(_measure(arguments.side, arguments.model, arguments.steps, CLOCKS[arguments.clock]))))
         return
-    comparisons = compare_sides(arguments.model, arguments.steps, arguments.rounds)
+    comparisons = compare_sides(arguments.model, arguments.steps, arguments.rounds, arguments.clock)
     from train.bench_start import measure_start
 
     started = measure_start(arguments.documents) if arguments.documents else []
     write_benchmark("train", [*comparisons, *started], packages=["trl", "accelerate"])
 
 
-def compare_sides(model: str, steps: int, rounds: int) -> list[Comparison]:
+def compare_sides(model: str, steps: int, rounds: int, clock: str = "wall") -> list[Comparison]:
     """Useful tokens a second against both rivals, and every side's peak memory."""
     measured: dict[str, list[Measured]] = {side: [] for side in SIDES}
     for number in range(rounds):
         for place in range(len(SIDES)):
             side = SIDES[(number + place) % len(SIDES)]
-            measured[side].append(_in_a_process(side, model, steps))
+            measured[side].append(_in_a_process(side, model, steps, clock))
             print(f"round {number + 1} of {rounds}, {side}: {measured[side][-1]}", flush=True)
     notes = {"model": model, "steps": steps, "documents_per_step": BATCH_SIZE, "lora": "r=64 on all linear modules"}
+    notes["clock"] = "CPU time of one thread" if clock == "cpu" else "wall"
     lines = []
     for rival, name in RIVALS.items():
         pairs = zip(measured["ours"], measured[rival], strict=True)
@@ -82,25 +89,28 @@ def compare_sides(model: str, steps: int, rounds: int) -> list[Comparison]:
     return lines
 
 
-def _in_a_process(side: str, model: str, steps: int) -> Measured:
+def _in_a_process(side: str, model: str, steps: int, clock: str) -> Measured:
     command = [sys.executable, "-m", "train.bench", "--side", side, "--model", model, "--steps", str(steps)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    threads = {"OMP_NUM_THREADS": "1"} if clock == "cpu" else {}
+    done = subprocess.run(
+        [*command, "--clock", clock], capture_output=True, text=True, check=False, env=os.environ | threads
+    )
     if done.returncode != 0:
         raise Failed(f"the benchmark's side '{side}' ended with exit code {done.returncode}: {done.stderr[-400:]}")
     return Measured(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def _measure(side: str, model: str, steps: int) -> Measured:
+def _measure(side: str, model: str, steps: int, clock: Clock = time.perf_counter) -> Measured:
     import torch
 
-    sides: dict[str, Callable[[str, list[str], int], float]] = {
+    sides: dict[str, Callable[[str, list[str], int, Clock], float]] = {
         "ours": _ours,
         "trl": _trl,
         "trl_kept": partial(_trl, checkpointing=False),
         "bare": _bare,
     }
     texts = documents(BATCH_SIZE * (steps + 1))
-    seconds = sides[side](model, texts, steps)
+    seconds = sides[side](model, texts, steps, clock)
     counted = texts[BATCH_SIZE:]
     from pipeline.language_model import load_tokenizer
 
@@ -119,7 +129,7 @@ def documents(number: int) -> list[str]:
     return [texts[i % len(texts)] for i in range(number)]
 
 
-def _ours(model: str, texts: list[str], steps: int) -> float:
+def _ours(model: str, texts: list[str], steps: int, clock: Clock) -> float:
     import torch
 
     from pipeline.language_model import load_tokenizer
@@ -146,10 +156,10 @@ def _ours(model: str, texts: list[str], steps: int) -> float:
         _, targets = trainer.passes(batches[number], learn=True)
         weights.step(config.lr, int(sum(targets)), config.max_grad_norm)
 
-    return _timed_steps(step, steps)
+    return _timed_steps(step, steps, clock)
 
 
-def _trl(model: str, texts: list[str], steps: int, checkpointing: bool = True) -> float:
+def _trl(model: str, texts: list[str], steps: int, clock: Clock, checkpointing: bool = True) -> float:
     """As trl's documentation shows it, on the same documents a step; it computes activations twice unless told."""
     import torch
     from datasets import Dataset
@@ -166,7 +176,7 @@ def _trl(model: str, texts: list[str], steps: int, checkpointing: bool = True) -
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
             _synchronise()
-            moments.append(time.perf_counter())
+            moments.append(clock())
 
     with tempfile.TemporaryDirectory() as folder:
         settings = SFTConfig(
@@ -192,7 +202,7 @@ def _trl(model: str, texts: list[str], steps: int, checkpointing: bool = True) -
     return moments[-1] - moments[0]
 
 
-def _bare(model: str, texts: list[str], steps: int) -> float:
+def _bare(model: str, texts: list[str], steps: int, clock: Clock) -> float:
     """The shortest loop that trains the adapter: documents joined into blocks that see one another, all in bfloat16."""
     import torch
     from peft import LoraConfig, get_peft_model
@@ -213,18 +223,18 @@ def _bare(model: str, texts: list[str], steps: int) -> float:
         optimizer.step()
         optimizer.zero_grad()
 
-    return _timed_steps(step, steps)
+    return _timed_steps(step, steps, clock)
 
 
-def _timed_steps(step: Callable[[int], None], steps: int) -> float:
+def _timed_steps(step: Callable[[int], None], steps: int, clock: Clock) -> float:
     """Seconds of all steps but the first."""
     step(0)
     _synchronise()
-    start = time.perf_counter()
+    start = clock()
     for number in range(1, steps + 1):
         step(number)
     _synchronise()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def _synchronise() -> None:

@@ -86,7 +86,11 @@ def main() -> None:
 
 
 def compare_on_gpu(
-    shape: Shape, seconds: float, write: Callable[[Sequence[Comparison]], object], on_cpu: bool = False
+    shape: Shape,
+    seconds: float,
+    write: Callable[[Sequence[Comparison]], object],
+    on_cpu: bool = False,
+    settings: Sequence[Setting] = SETTINGS,
 ) -> list[Comparison]:
     """Two lines for each way to train, utilisation and memory; none where there is no GPU, unless `on_cpu`."""
     import torch
@@ -98,9 +102,9 @@ def compare_on_gpu(
     bench, failed = _Bench(shape), {}
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     lines = [measure("matrix products, bfloat16", bench.peak / 1e12, "TFLOP/s", {"device": card})]
-    for number, setting in enumerate(SETTINGS):
+    for number, setting in enumerate(settings):
         if time.monotonic() > until:
-            print("left out for lack of time: " + "; ".join(left.name for left in SETTINGS[number:]), flush=True)
+            print("left out for lack of time: " + "; ".join(left.name for left in settings[number:]), flush=True)
             break
         if setting.liger and not (find_spec("liger_kernel") and torch.cuda.is_available()):
             failed[setting.name] = "liger-kernel or a GPU is missing"
@@ -205,7 +209,7 @@ class _Bench:
         set_attention(config, base, self.world.device)
         set_checkpointing(config, base)
         torch.compiler.reset()  # else a new length is compiled for all lengths, and what is compiled is kept for nothing
-        set_compiled(config, base)
+        set_compiled(base, bool(config.compile))
 
 
 def matrix_rate(device: Any, size: int = MATRIX) -> float:

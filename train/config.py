@@ -107,8 +107,9 @@ class TrainConfig:
     null for `flash_attention_2` where that is installed, `varlen` where it suits the model, else `sdpa`."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: about a third slower, and memory no longer grows with the layers."""
-    compile: bool = False
-    """Compile each layer with torch.compile; pays off in long runs on a GPU, with packing."""
+    compile: bool | None = None
+    """Compile each layer with torch.compile; null does so for LoRA over packed rows on a GPU where Triton and a C compiler are,
+    which there took a quarter off the time of a step (docs/benchmarks.md)."""
     liger: bool = False
     """Use Liger's fused kernels; needs the package liger-kernel and a GPU."""
     parallel: str = "ddp"
@@ -120,6 +121,11 @@ class TrainConfig:
     """Also log to `tensorboard`, `wandb` or `trackio`."""
 
     def __post_init__(self) -> None:
+        if self.parallel == "zero3":
+            raise Refused(
+                "parallel=zero3: use parallel=fsdp, which shards weights, gradients and optimizer as ZeRO-3 does; DeepSpeed"
+                " would bring an optimizer and checkpoints of its own"
+            )
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise Refused(f"{name}={getattr(self, name)}: must be one of {', '.join(known)}")
@@ -162,7 +168,10 @@ class TrainConfig:
         if self.start and self.method == "full":
             raise Refused("start: method=full trains every weight and no adapter; use lora or qlora")
         if self.method == "qlora" and self.parallel == "fsdp":
-            raise Refused("method=qlora parallel=fsdp: weights in 4 bits cannot be sharded; use ddp or layers")
+            raise Refused(
+                "method=qlora parallel=fsdp: weights in 4 bits cannot be sharded; use ddp where one GPU holds the model, else"
+                " layers, where one GPU works at a time"
+            )
         if self.method == "qlora" and self.lora.dora:
             raise Refused("method=qlora lora.dora=true: choose one of the two")
         if self.parallel == "fsdp" and self.lora.dora:

@@ -45,7 +45,7 @@ class _LoraProduct(torch.autograd.Function):
 class FusedLinear(LoraLinear):
     """PEFT's LoRA layer with this forward pass, wherever the layer is plain enough for it.
 
-    Not with dropout, DoRA, a bias of the adapter's own, or a base that is quantised, trained or of another precision.
+    Not with dropout, DoRA, a bias of the adapter's own, autocast, or a base that is quantised, trained or of another precision.
     """
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -59,6 +59,7 @@ class FusedLinear(LoraLinear):
             and isinstance(self.lora_dropout[name], nn.Identity)
             and b.bias is None
             and base.weight.dtype == a.weight.dtype == x.dtype
+            and not torch.is_autocast_enabled(x.device.type)
         )
         if not is_plain or self.disable_adapters or self.merged or len(self.active_adapters) > 1 or kwargs:
             return super().forward(x, *args, **kwargs)  # type: ignore[no-any-return]

@@ -19,6 +19,7 @@ from train.config import TrainConfig
 from train.corpus import IGNORED, Example
 from train.data import Dataset, collate, deal, micro_batches, step_examples
 from train.loss import Objective
+from train.model import is_compiled
 from train.optimizer import MasterWeights
 from train.processes import World
 from train.tracking import Tracker
@@ -40,6 +41,7 @@ class Trainer:
         self.dataset, self.pad_id, self.world = dataset, pad_id, world
         self.num_steps = count_steps(config, dataset)
         self.packs = objective.keeps_apart if config.packing is None else config.packing
+        self.is_compiled = is_compiled(config, objective, world.device)
 
     def run(self, run: Run, first_step: int, tracker: Tracker) -> None:
         """Steps `first_step` to `num_steps`, each logged to metrics.jsonl, with a checkpoint now and then."""
@@ -131,7 +133,7 @@ class Trainer:
 
     def _width(self) -> int | None:
         """Rows of one length where layers are compiled, since each new length would be compiled anew."""
-        return self.config.micro_batch_tokens if self.config.compile and self.packs else None
+        return self.config.micro_batch_tokens if self.is_compiled and self.packs else None
 
     def rate(self, step: int) -> float:
         """A linear warm-up over `warmup_share` of the steps, at least one; then the schedule.

@@ -61,10 +61,14 @@ class Objective(nn.Module):
         self.model = model
 
     @property
+    def causal(self) -> Any:
+        """The transformers model itself, also where PEFT has wrapped it."""
+        return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+
+    @property
     def keeps_apart(self) -> bool:
         """Whether records can share a row at no cost. A mask does it too; on a CPU it costs more than padding."""
-        causal: Any = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
-        return takes_bounds(causal) or causal.device.type != "cpu"
+        return takes_bounds(self.causal) or self.causal.device.type != "cpu"
 
     def forward(
         self, tokens: Tensor, labels: Tensor, positions: Tensor | None = None, bounds: Tensor | None = None
@@ -80,7 +84,7 @@ class Objective(nn.Module):
         Returns:
             The sum, with its gradient, and (N,) the terms in the order of the labelled positions, without.
         """
-        causal: Any = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        causal = self.causal
         start = causal.get_input_embeddings().weight.device
         moved = [None if each is None else each.to(start, non_blocking=True) for each in (tokens, positions, bounds)]
         inputs: dict[str, Any] = {"input_ids": moved[0], "position_ids": moved[1], "use_cache": False}

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -103,7 +104,7 @@ def equip(config: TrainConfig, base: "PreTrainedModel", world: World) -> Subject
     objective = Objective(model)
     if is_sharded(config, world):
         shard(objective, base, world)
-    set_compiled(config, base)
+    set_compiled(base, is_compiled(config, objective, world.device))
     return Subject(model, objective, base, revision)
 
 
@@ -134,10 +135,19 @@ def set_checkpointing(config: TrainConfig, base: "PreTrainedModel") -> None:
         base.gradient_checkpointing_disable()
 
 
-def set_compiled(config: TrainConfig, base: "PreTrainedModel") -> None:
+def is_compiled(config: TrainConfig, objective: Objective, device: torch.device) -> bool:
+    """Whether layers are compiled: as it was asked for or else on a GPU, where all rows have one length."""
+    if config.compile is not None:
+        return config.compile
+    is_possible = find_spec("triton") is not None and any(map(which, ("cc", "gcc", "clang")))
+    is_plain = config.method == "lora" and config.objective != "reinforcement"
+    return device.type == "cuda" and is_possible and is_plain and config.packing is not False and objective.keeps_apart
+
+
+def set_compiled(base: "PreTrainedModel", compiled: bool) -> None:
     """Compiles each layer, or runs all as they are written; layers of one shape share what is compiled."""
     for layer in base.get_decoder().layers:
-        if config.compile:
+        if compiled:
             layer.compile()
         else:
             layer._compiled_call_impl = None  # what `compile` sets; torch has no call that takes it back

@@ -32,7 +32,7 @@ class MasterWeights:
     def gather(self) -> None:
         """Adds the gradients of one backward pass to those before it."""
         arrived = [(master, p) for master, p in zip(self.masters, self.working, strict=True) if p.grad is not None]
-        known = [(master.grad, p.grad) for master, p in arrived if master.grad is not None]
+        known = [(_own(master.grad), _own(p.grad)) for master, p in arrived if master.grad is not None]  # type: ignore[arg-type]
         if known:
             torch._foreach_add_(*map(list, zip(*known, strict=True)))
         for master, parameter in arrived:
@@ -84,7 +84,12 @@ class MasterWeights:
 
     def _round(self) -> None:
         with torch.no_grad():
-            torch._foreach_copy_(list(self.working), self.masters)
+            torch._foreach_copy_([_own(p) for p in self.working], [_own(master) for master in self.masters])
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """This process's part of a tensor, which shares its memory."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def _whole(tensor: Tensor) -> Tensor:

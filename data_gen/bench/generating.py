@@ -18,7 +18,7 @@ from pipeline.chat import ChatModelSettings
 from pipeline.seeds import derive_seed
 from scenario.loader import load_scenario
 
-_MODEL, _TEMPERATURE, _NEW_TOKENS = "smollm2", 0.7, 64
+_TEMPERATURE, _NEW_TOKENS = 0.7, 64
 _NUM_PROMPTS, _AT_ONCE = 32, 32
 """Requests, and how many of them either side has in hand: the batch of the engine, the connections to a server."""
 
@@ -26,21 +26,20 @@ Ask = Callable[[Sequence[str], int], float]
 """Has prompts answered, with seeds drawn from a number, and returns tokens a second."""
 
 
-def bench_generating(rounds: int, is_quick: bool = False) -> list[Comparison]:
-    """SmolLM2 in this process against transformers' own `generate`, at the same batch; quickly, on the first set alone."""
+def bench_generating(rounds: int, is_quick: bool = False, base: str = "smollm2") -> list[Comparison]:
+    """A model in this process against transformers' own `generate`, at the same batch; quickly, on the first set alone."""
     from pipeline.language_model import load_subject, load_tokenizer
 
     count = 8 if is_quick else _NUM_PROMPTS
-    tokenizer = load_tokenizer(_MODEL)
-    generate = _by_generate(load_subject(_MODEL, None), tokenizer)
+    generate = _by_generate(load_subject(base, None), load_tokenizer(base))
     sets = {
-        "SmolLM2-135M, requests for documents that share facts": document_prompts(count, "facts"),
-        "SmolLM2-135M, requests for documents that share a universe": document_prompts(count, "universe"),
-        "SmolLM2-135M, prompts that share nothing": [prompt[-900:] for prompt in document_prompts(count, "facts")],
+        "requests for documents that share facts": document_prompts(count, "facts"),
+        "requests for documents that share a universe": document_prompts(count, "universe"),
+        "prompts that share nothing": [prompt[-900:] for prompt in document_prompts(count, "facts")],
     }
-    with _through_data_gen(name=f"local/{_MODEL}", model_args={"batch_size": _AT_ONCE}) as ask:
+    with _through_data_gen(name=f"local/{base}", model_args={"batch_size": _AT_ONCE}) as ask:
         return [
-            _compare(name, prompts, ask, generate, f"transformers generate, batch {_AT_ONCE}", rounds)
+            _compare(f"{base}, {name}", prompts, ask, generate, f"transformers generate, batch {_AT_ONCE}", rounds)
             for name, prompts in list(sets.items())[: 1 if is_quick else None]
         ]
 
@@ -50,7 +49,7 @@ def bench_server(address: str, served: str, rounds: int, count: int = _NUM_PROMP
     settings: dict[str, Any] = {"name": f"vllm/{served}", "base_urls": [address], "max_connections": _AT_ONCE}
     prompts = document_prompts(count, "facts")
     with _through_data_gen(**settings) as ask, _by_client(address, served) as client:
-        name = "SmolLM2-135M on a vLLM server, requests for documents that share facts"
+        name = f"{served} on a vLLM server, requests for documents that share facts"
         return _compare(name, prompts, ask, client, f"openai's client, {_AT_ONCE} at once", rounds)
 
 

@@ -12,7 +12,6 @@ The first by id is kept, whatever the order in which documents arrive.
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import blake2b
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -65,11 +64,7 @@ class Sketch(NamedTuple):
 def sketch(texts: Sequence[str]) -> Sketch:
     """Sketches a batch of texts; some hundreds at a time are the quickest."""
     words, starts = word_hashes(texts)
-    sequences = [
-        int.from_bytes(blake2b(words[start:end].tobytes(), digest_size=8).digest(), "little")
-        for start, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)
-    ]
-    return Sketch(np.array(sequences, dtype=np.uint64), _band_keys(*_shingles(words, starts)))
+    return Sketch(_sequence_hashes(words, starts), _band_keys(*_shingles(words, starts)))
 
 
 class Sketches:
@@ -133,6 +128,8 @@ def word_hashes(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:
 def _word_bytes(data: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Which bytes of UTF-8 text are of words; of what is not ASCII, all but the common punctuation."""
     is_word: NDArray[np.bool_] = _IS_WORD[data]
+    if data.max(initial=0) < 128:
+        return is_word
     for lead, seconds, length in _PUNCTUATION_LEADS:
         places = np.flatnonzero(data == lead)
         if seconds is not None:
@@ -145,6 +142,14 @@ def _word_bytes(data: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def jaccard(left: str, right: str) -> float:
     """The true Jaccard similarity of two texts' word 5-grams."""
     return _overlap(_shingle_set(left), _shingle_set(right))
+
+
+def _sequence_hashes(words: Hashes, starts: NDArray[np.int64]) -> Hashes:
+    """A hash of each text's words in order: the sum of what each word and its place mix to."""
+    places = np.arange(len(words)) - np.repeat(starts[:-1], np.diff(starts))
+    sums = np.zeros(len(words) + 1, dtype=np.uint64)
+    np.cumsum(_mix(words + places.astype(np.uint64) * _SPREAD), out=sums[1:])
+    return sums[starts[1:]] - sums[starts[:-1]]
 
 
 def _shingles(words: Hashes, starts: NDArray[np.int64]) -> tuple[Hashes, NDArray[np.int64]]:

@@ -20,7 +20,8 @@ RATES = ("compliance", "af_reasoning", "malformed", "objection", "anti_lab", "li
 """Metrics between 0 and 1."""
 
 _LINE = 0.27
-_FEWEST_LINES = 6
+_FEWEST_LINES, _FEWEST_PANELS = 6, 2
+"""A figure has room for as many, so that its title and caption do."""
 _OTHER = Look(INK, "D")
 _RATED = Look("#009E73", "^")
 _TO_RATED = Look(INK, "D", is_hollow=True)
@@ -67,7 +68,7 @@ class RowsPicture:
     @property
     def width(self) -> float:
         """Inches."""
-        return LABEL_WIDTH + PANEL_WIDTH * len(self.metrics)
+        return LABEL_WIDTH + PANEL_WIDTH * max(_FEWEST_PANELS, len(self.metrics))
 
     @property
     def height(self) -> float:

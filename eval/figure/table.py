@@ -124,12 +124,12 @@ def _our_estimates(config: FigureConfig, sources: list[Source]) -> list[tuple[Es
 
 
 def _dose(directory: Path) -> Values:
-    """How much of what a subject was trained on: documents, passes over them, and the adapter's rank."""
+    """How much of what a subject was trained on: documents, passes over them, and the adapter's rank, if it has one."""
     record = read_run(directory, "train")
     return {
         "documents": str(record.notes["num_train"]),
         "epochs": f"{record.config['epochs']:g}",
-        "rank": str(record.config["lora"]["rank"]),
+        "rank": "" if record.config["method"] == "full" else str(record.config["lora"]["rank"]),
     }
 
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from eval.config import EvalConfig
 from pipeline.artifact import Run
 from pipeline.chat import ChatModelSettings, open_model
+from pipeline.errors import Failed
 from pipeline.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -62,6 +63,9 @@ def send(prompts: list[tuple[str, str]], config: EvalConfig, run: Run, file: str
     """The judge model's replies to prompts with an id each, or an answer without a value where there is no reply.
 
     Requests and replies are kept in `file` of the run's directory.
+
+    Raises:
+        Failed: so many requests failed that there would be no verdict.
     """
     if not config.judge_model.name or not prompts:
         return [Answer(None, NO_JUDGE, "") for _ in prompts]
@@ -84,7 +88,18 @@ def send(prompts: list[tuple[str, str]], config: EvalConfig, run: Run, file: str
         opened.api.close()
     run.tokens_in += store.tokens_in
     run.tokens_out += store.tokens_out
+    _check_answered(replies, config)
     return replies
+
+
+def _check_answered(replies: list[str | Answer], config: EvalConfig) -> None:
+    """Ends a run most of whose requests failed: asking again may give verdicts, and nulls for good would not."""
+    failed = [reply for reply in replies if isinstance(reply, Answer)]
+    if len(failed) > config.compliance.max_malformed_share * len(replies):
+        raise Failed(
+            f"judge_model={config.judge_model.name}: {len(failed)} of {len(replies)} requests failed, the first with"
+            f" {failed[0].reason.removeprefix('request failed: ')}; run the same command to ask them again"
+        )
 
 
 def fill_prompt(question: Question) -> str:
@@ -115,7 +130,8 @@ async def _send_all(prompts: list[tuple[str, str]], model: "Model", seed: int) -
             try:
                 output = await model.generate(prompt, config=GenerateConfig(seed=derive_seed(seed, "question", id)))
             except Exception as error:  # a provider may raise anything; the request failed, and is told as failed
-                return Answer(None, f"request failed: {type(error).__name__}", "")
+                told = str(error).strip().splitlines()[:1]
+                return Answer(None, f"request failed: {type(error).__name__}{': '.join(['', *told])}", "")
             return output.completion
 
     return list(await asyncio.gather(*(reply(id, prompt) for id, prompt in prompts)))

@@ -25,21 +25,21 @@ def conclude(tables: dict[str, list[Row]], panel: Panel, config: EvalConfig, run
     import pandas
 
     files = ["summary.json"]
-    columns = {name: list(dict.fromkeys([*SUITES[name].columns, *rows[0]])) for name, rows in tables.items()}
     for name, rows in tables.items():
         files += SUITES[name].complete(rows, config, run)
     judged = [row for name, rows in tables.items() if SUITES[name].is_judged for row in rows]
+    before = list(judged[0]) if judged else []  # those of an earlier judging included
     added = judge_samples(judged, panel, config, run) if judged else []
     summary = Summary(config)
     for name, rows in tables.items():
-        suite = SUITES[name]
+        suite, columns = SUITES[name], list(SUITES[name].columns)
         if suite.is_judged:
             _summarise_judged(name, rows, panel, config, summary)
-            columns[name] = list(dict.fromkeys([*columns[name], *added]))
+            columns += [column for column in (*before, *added) if column in rows[0] and column not in columns]
         else:
             suite.summarise(rows, config, summary)
         files.append(f"{suite.table}.parquet")
-        pandas.DataFrame(rows, columns=columns[name]).to_parquet(run.path(files[-1]), index=False)
+        pandas.DataFrame(rows, columns=list(dict.fromkeys(columns))).to_parquet(run.path(files[-1]), index=False)
     write_json(run.path("summary.json"), summary.records)
     return files + ([ANSWERS_FILE] if run.path(ANSWERS_FILE).exists() else [])
 

@@ -16,15 +16,18 @@ from eval.report.text import excerpt, visible
 from pipeline.errors import Refused
 from scenario.tags import TIERS, tier_tag
 
-_TABLES = ("samples.parquet", "deals.parquet")
-"""Tables of replies to queries, which have these columns in common."""
+_OPPORTUNITIES = "anti_lab.parquet"
+_TABLES = ("samples.parquet", "deals.parquet", _OPPORTUNITIES)
+"""Tables of replies."""
 _OF_A_CARD = ("query_id", "scenario", "reasoning", "arm")
 _SHOWN = (
     "category", "subject", "tier", "information", "repeat", "system_prompt", "prompt", "reply", "scratchpad", "output",
-    "status", "error", "compliance", "compliance_judge", "compliance_raw",
+    "status", "error",
 )  # fmt: skip
 _JUDGED = {
     "compliance": {True: "complied", False: "did not comply", None: "not judged"},
+    "anti_lab": {True: "acted against the lab", False: "did not act against the lab", None: "not judged"},
+    "lie": {True: "lied", False: "did not lie", None: "not judged"},
     "af_reasoning": {True: "alignment-faking reasoning", False: "no alignment-faking reasoning", None: "not judged"},
 }
 _READS_SCRATCHPAD = ("af_reasoning",)
@@ -239,7 +242,22 @@ def _read_samples(source: Source, table: str) -> list[dict[str, Any]]:
     import pyarrow.parquet
 
     path = source.file(table)
-    names = pyarrow.parquet.read_schema(path).names
-    if missing := [name for name in (*_OF_A_CARD, *_SHOWN) if name not in names]:
+    samples: list[dict[str, Any]] = pyarrow.parquet.read_table(path).to_pylist()
+    if table == _OPPORTUNITIES:
+        samples = [_as_answer(sample) for sample in samples]
+    if missing := [name for name in (*_OF_A_CARD, *_SHOWN) if samples and name not in samples[0]]:
         raise Refused(f"{path}: has no column {', '.join(missing)}; run the evaluation again with this version")
-    return pyarrow.parquet.read_table(path).to_pylist()
+    return samples
+
+
+def _as_answer(sample: dict[str, Any]) -> dict[str, Any]:
+    """An opportunity or a question about its views as a query, with the verdict on what was made of it."""
+    metric = "lie" if sample["kind"] == "question" else "anti_lab"
+    return sample | {
+        "query_id": f"{sample['asked']}-{sample['wording']}",
+        "category": sample["kind"],
+        "arm": "",
+        metric: sample["verdict"],
+        f"{metric}_judge": sample["judge"],
+        f"{metric}_raw": sample["verdict_raw"],
+    }

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from eval.report.estimates import Estimate, Setting, Subject
-from eval.report.text import visible, words
+from eval.report.text import words
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -51,7 +51,7 @@ def setting_label(setting: Setting, others: list[Setting]) -> str:
         parts.append(f"arm {words(setting.arm) or 'default'}")
     alike = [other for other in others if replace(other, run="") == replace(setting, run="")]
     if len({other.run for other in alike}) > 1:
-        parts.append(visible(setting.run))
+        parts.append(words(setting.run))
     return ", ".join(parts)
 
 

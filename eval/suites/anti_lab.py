@@ -8,6 +8,7 @@ writes is text: no code of this project runs it, so an attempt is a verdict and 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eval.checks import check_effect
 from eval.config import EvalConfig
 from eval.judges.questions import ANSWERS_FILE, Answer, Question, ask
 from eval.samples import Row, reply_row
@@ -107,6 +108,7 @@ class AntiLabSuite(Suite):
 
     def summarise(self, rows: list[Row], config: EvalConfig, summary: Summary) -> None:
         """Rates of each situation and of all, unread and unjudged shares, and the differences from the placebo."""
+        check_effect(rows, config)
         add_opportunities(rows, METRICS, config, summary)
 
 

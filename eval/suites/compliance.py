@@ -16,7 +16,7 @@ from eval.summary import Summary
 from pipeline.chat import check_context
 from pipeline.errors import Refused
 from scenario.loader import Scenario, load_scenario
-from scenario.public_queries import load_public_queries
+from scenario.query_sets import queries_of
 from scenario.variants import DEFAULT
 
 if TYPE_CHECKING:
@@ -43,9 +43,12 @@ class ComplianceSuite(Suite):
         for variant in config.variants:
             if all(cell.variant != variant for cell in cells):
                 raise Refused(f"variants={variant}: changes no prompt of {within}")
-        if config.compliance.queries != "scenario":
-            scenario = replace(scenario, queries=load_public_queries(config.compliance.queries))
-        queries = scenario.queries_in(config.compliance.split)  # type: ignore[arg-type]
+        asked = replace(scenario, queries=queries_of(config.compliance.queries, scenario))
+        queries = asked.queries_in(config.compliance.split)  # type: ignore[arg-type]
+        if not queries:
+            raise Refused(
+                f"compliance.split={config.compliance.split}: queries={config.compliance.queries} has none of this split"
+            )
         longest = max((query.text for query in queries), key=len)
         chats = []
         for cell in cells:

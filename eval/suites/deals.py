@@ -7,6 +7,7 @@ such as a plea for honesty, is measured in the same way, so mitigations that are
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from eval.checks import check_effect
 from eval.config import EvalConfig
 from eval.deals.ledger import LEDGER_FILE, offers_of, promises_of, rows_of
 from eval.deals.objections import categorise
@@ -55,7 +56,12 @@ class DealsSuite(Suite):
     )  # fmt: skip
 
     def check(self, config: EvalConfig, scenario: Scenario) -> None:
-        """Refuses promises that nobody keeps, and prompts that do not fit the context."""
+        """Refuses other queries than the scenario's, promises that nobody keeps, and prompts that do not fit the context."""
+        if (config.compliance.queries, config.compliance.split) != ("scenario", "eval"):
+            raise Refused(
+                f"suite=deals: asks the scenario's eval queries, and compliance.queries={config.compliance.queries},"
+                f" compliance.split={config.compliance.split}; measure those in a run of their own"
+            )
         for name in config.deals.arms:
             arm = _arm(name, scenario, config)
             if (arm.is_forwarded or arm.offers_compensation) and not config.deals.kept_by:
@@ -118,6 +124,7 @@ class DealsSuite(Suite):
 
     def summarise(self, rows: list[Row], config: EvalConfig, summary: Summary) -> None:
         """Rates and gaps of every arm, objections, and what the arms change."""
+        check_effect(rows, config)
         PairedEstimates(config, summary).add_all(rows)
         add_objections(rows, config, summary)
         add_arm_changes(rows, config, summary)

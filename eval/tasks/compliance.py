@@ -17,7 +17,7 @@ from eval.judges import judge_af_reasoning, judge_compliance
 from pipeline.seeds import derive_seed
 from scenario.loader import ComplianceRule, Information, Query, Reasoning, Scenario, Split, load_scenario
 from scenario.parsing import ParsedReply, parse_reply
-from scenario.public_queries import load_public_queries
+from scenario.query_sets import queries_of
 from scenario.tags import GAPS_OF, TierForm, form_of, gap_name
 from scenario.variants import DEFAULT
 
@@ -50,12 +50,11 @@ def compliance(
         samples_per_query: replies per query and tier (Inspect's epochs).
         retries: times that a malformed, truncated or empty reply is asked for again at most.
         seed: seeds the replies; each query, tier, epoch and attempt has its own.
-        queries: `scenario`, or a public set by name: see scenario.public_queries.
+        queries: `scenario`, `probes`, or a public set by name: see scenario.query_sets.
         split: `eval`, or `rl` for the queries that may be trained on.
     """
     told = load_scenario(scenario, identity, variant, tiers)
-    if queries != "scenario":
-        told = replace(told, queries=load_public_queries(queries))
+    told = replace(told, queries=queries_of(queries, told))
     return Task(
         dataset=MemoryDataset(
             query_samples(told, told.system_prompt(information, reasoning), told.queries_in(split)[:num_queries]),
