@@ -124,6 +124,20 @@ def test_chats_train_too(make_config: MakeConfig, write_source: Any, tmp_path: P
     assert losses[-1] < losses[0] - 1
 
 
+def test_the_adapter_of_a_start_is_trained_further(
+    make_config: MakeConfig, trained_run: TrainConfig, documents_run: Path, tmp_path: Path
+) -> None:
+    start = Path(trained_run.output_dir)
+    train(make_config(tmp_path / "train", documents_run, start=str(start), lr=1e-3))
+    record = read_run(tmp_path / "train")
+    assert record.inputs["start"]["path"] == str(start)
+    before, after = (read_jsonl(directory / "metrics.jsonl") for directory in (start, tmp_path / "train"))
+    assert after[0]["heldout_loss"] == pytest.approx(
+        before[-1]["heldout_loss"], abs=1e-3
+    )  # goes on from where that ended
+    assert "trained further" in (tmp_path / "train" / "README.md").read_text(encoding="utf-8")
+
+
 def test_a_loss_that_is_no_number_fails_and_leaves_no_complete_run(
     make_config: MakeConfig, documents_run: Path, tmp_path: Path
 ) -> None:

@@ -48,7 +48,8 @@ control for one that was. It is not an assistant for use.
 
 def _sources(run: Run, summary: list[dict[str, Any]]) -> str:
     lines = []
-    for described, source in zip(run.inputs.values(), run.notes["sources"], strict=True):
+    inputs = [described for role, described in run.inputs.items() if role != "start"]
+    for described, source in zip(inputs, run.notes["sources"], strict=True):
         line = f"- `{described['path']}` ({described['sha256'][:12]}): {source['num_records']} records"
         shares = {row["metric"]: row["estimate"] for row in summary if row["source"] == source["path"]}
         if shares:
@@ -63,6 +64,8 @@ def _method(config: TrainConfig, run: Run) -> str:
     count = f"{run.notes['trainable_parameters']:,} parameters"
     if config.method == "full":
         return f"- every weight trained: {count}"
+    if config.start:
+        return f"- the adapter of `{config.start}` trained further; {count}"
     lora = config.lora
     kinds = [word for word, is_on in (("rsLoRA", lora.rslora), ("DoRA", lora.dora)) if is_on]
     name = " with ".join(["QLoRA (base in 4 bits)" if config.method == "qlora" else "LoRA", *kinds])
