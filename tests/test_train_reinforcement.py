@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from eval.checks import check_subjects
 from eval.config import EvalConfig, Subject
@@ -90,6 +91,9 @@ def test_a_run_leaves_an_adapter_those_kept_on_the_way_and_a_row_a_step(finished
     assert "nan" not in card
 
 
+@pytest.mark.skipif(
+    torch.cuda.is_available(), reason="the command works on the CPU, and so must what is held against it"
+)
 def test_a_killed_run_goes_on_to_the_same_weights_and_metrics(
     finished: TrainConfig, tmp_path: Path, start_command: CommandStarter
 ) -> None:
