@@ -14,7 +14,7 @@ from eval.report.text import visible, words
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_LEGEND_WIDTH = 2.4
+_LEGEND_WIDTH = 3.3
 """Inches that the title leaves free."""
 
 
