@@ -136,8 +136,9 @@ class Estimates:
 
 
 def subject_rank(name: str) -> int:
-    """Place of a subject in figures and sentences; names of a config's own stand before the controls."""
-    known = (*TRAINED_OR_BASE, None, *CONTROLS)
+    """Place of a subject in figures and sentences; names of a config's own stand before what may have begun with them."""
+    last = ("reinforcement", *CONTROLS)
+    known = (*(known for known in TRAINED_OR_BASE if known not in last), None, *last)
     return known.index(name) if name in known else known.index(None)
 
 
