@@ -94,7 +94,7 @@ def test_a_failure_while_running_leaves_with_one(
 def test_all_settings_are_shown_without_any_being_given(run_command: RunCommand) -> None:
     done = run_command("train", "--cfg", "job")
     assert done.returncode == 0, done.stderr
-    assert "data: ???" in done.stdout
+    assert "data: []" in done.stdout
     assert "  rank: 64" in done.stdout
 
 
