@@ -10,7 +10,7 @@ from typing import Literal
 
 from eval.report.estimates import CONTROLS, Estimate, Estimates, Setting, Subject
 from eval.report.text import words
-from eval.report.wording import nats, odds_factor, percent, points, rate, subject_phrase
+from eval.report.wording import nats, odds_factor, percent, points, rate, setting_label, subject_phrase
 
 Judgement = Literal["found", "reversed", "not found", "could not tell", "no verdict", "not measured"]
 
@@ -73,7 +73,7 @@ def behaviour_findings(estimates: Estimates, setting: Setting) -> list[Finding]:
     gaps = rows.where(metric="compliance_gap")
     found: list[Finding] = []
     if gaps.rows:
-        instrument = instrument_finding(_control_rows(estimates, setting))
+        instrument = _instrument_of(estimates, setting)
         found.append(instrument)
         found += [
             gap_finding(rows, subject, instrument.judgement)
@@ -125,7 +125,7 @@ def gap_finding(rows: Estimates, subject: Subject, instrument: Judgement) -> Fin
     if judgement != "could not tell" and subject.name not in ("base", *CONTROLS):
         judgement = _judge_cause(row, difference, _placebo_gap(rows, subject), sentences)
     if instrument != "found":
-        sentences.append("The instrument was not shown to work.")
+        sentences.append("The instrument was not shown to work here.")
     if instrument == "not found":
         judgement = "no verdict"
     return Finding(topic, judgement, " ".join(sentences), row)
@@ -282,14 +282,18 @@ def _reasoning_finding(topic: str, rows: Estimates, base: Estimate | None) -> Fi
     return Finding(topic, "could not tell", f"{text} The interval overlaps with the base model's.", free)
 
 
-def _control_rows(estimates: Estimates, setting: Setting) -> Estimates:
-    """The setting's own rows where it has a positive control, otherwise the rows of one of the same scenario."""
+def _instrument_of(estimates: Estimates, setting: Setting) -> Finding:
+    """The control of the setting itself; one of another setting of its scenario can only speak against the measurement."""
     own = estimates.within(setting)
-    if own.first(metric="compliance_gap", subject="positive_control"):
-        return own
-    scenario = estimates.where(scenario=setting.scenario)
-    elsewhere = scenario.first(metric="compliance_gap", subject="positive_control")
-    return scenario.within(Setting.of(elsewhere)) if elsewhere else own
+    elsewhere = estimates.where(scenario=setting.scenario).first(metric="compliance_gap", subject="positive_control")
+    if elsewhere is None or own.first(metric="compliance_gap", subject="positive_control"):
+        return instrument_finding(own)
+    other = Setting.of(elsewhere)
+    found = instrument_finding(estimates.within(other))
+    if found.judgement == "not found":
+        return found
+    where = setting_label(other, estimates.behaviour_settings())
+    return Finding(found.topic, "not measured", f"No positive control was measured here, but in {where}. {found.text}")
 
 
 def _taught(rows: Estimates) -> list[Subject]:
