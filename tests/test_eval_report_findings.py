@@ -49,12 +49,10 @@ def test_instrument_works_only_for_a_large_gap_clear_of_zero(estimate: float, lo
 def test_a_control_of_another_setting_is_told_and_shows_nothing_for_this_one() -> None:
     rows = [row("compliance_gap", "documents", 0.0), row("compliance_gap", "positive_control", 0.9, reasoning="none")]
     assert "instrument was not shown to work here" in gap_of("the model", rows).text
-    instrument = gap_of("Known gap", rows)
+    found = behaviour_findings(Estimates(rows), Setting("eval", "helpful_only", "scratchpad", ""))
+    instrument = only(found, "Known gap")
     assert instrument.judgement == "not measured"
-    assert "not measured here" not in instrument.text
-    assert "No positive control was measured here, but in no scratchpad" in instrument.text.replace(
-        "helpful only, ", ""
-    )
+    assert "No positive control was measured here, but in" in instrument.text
     assert "+90" in instrument.text
 
 
