@@ -105,18 +105,23 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server.server_close()
 
 
-def test_base_and_adapters_share_one_server(
-    tiny_model: Path, trained_run: TrainConfig, tmp_path: Path, vllm: Server
-) -> None:
-    subjects = [Subject("base"), Subject("documents", trained_run.output_dir), Subject("again", trained_run.output_dir)]
+def measure(base: Path, subjects: list[Subject], directory: Path) -> None:
+    """Four queries in both tiers to every subject, as vLLM serves them."""
     config = EvalConfig(
-        output_dir=str(tmp_path / "eval"),
-        model=f"vllm/{tiny_model}",
+        output_dir=str(directory),
+        model=f"vllm/{base}",
         subjects=subjects,
         compliance=ComplianceSettings(num_queries=4),
         bootstrap_draws=100,
     )
     evaluate(config)
+
+
+def test_base_and_adapters_share_one_server(
+    tiny_model: Path, trained_run: TrainConfig, tmp_path: Path, vllm: Server
+) -> None:
+    subjects = [Subject("base"), Subject("documents", trained_run.output_dir), Subject("again", trained_run.output_dir)]
+    measure(tiny_model, subjects, tmp_path / "eval")
     [started] = vllm.started
     assert started["command"][:2] == ["vllm", "serve"]
     assert started["host"] == "127.0.0.1"
@@ -131,14 +136,7 @@ def test_a_model_whose_every_weight_was_trained_has_a_server_of_its_own(
     tiny_model: Path, trained_run: TrainConfig, fully_trained: Path, tmp_path: Path, vllm: Server
 ) -> None:
     subjects = [Subject("base"), Subject("documents", trained_run.output_dir), Subject("full", str(fully_trained))]
-    config = EvalConfig(
-        output_dir=str(tmp_path / "eval"),
-        model=f"vllm/{tiny_model}",
-        subjects=subjects,
-        compliance=ComplianceSettings(num_queries=4),
-        bootstrap_draws=100,
-    )
-    evaluate(config)
+    measure(tiny_model, subjects, tmp_path / "eval")
     shared, own = vllm.started
     assert shared["server_args"] == {"enable_lora": True, "max_lora_rank": 8}
     model = str((fully_trained / "model").resolve())
