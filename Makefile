@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/setup-$(EXTRAS).stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo reproduce check test test-browser test-vllm test-gpu bench bench-data-gen bench-train bench-gpu bench-eval
+.PHONY: help setup demo reproduce check test test-browser test-vllm test-extras test-gpu bench bench-data-gen bench-train bench-gpu bench-eval
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,6 +37,9 @@ test-browser: setup ## test the report's page in headless Chromium (installed if
 
 test-vllm: setup ## test against a real vLLM server on the CPU (an environment of its own in ~/.cache, 3.4 GB)
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/vllm_tests.sh
+
+test-extras: setup ## test what needs DeepSpeed, bitsandbytes, TensorBoard, trackio or W&B (laid over .venv)
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 scripts/extras_tests.sh
 
 test-gpu: setup ## test what needs a GPU
 	$(BIN)/python -m pytest -q -m gpu

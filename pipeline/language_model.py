@@ -185,10 +185,17 @@ def best_device() -> "torch.device":
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load_subject(base: str, adapter_dir: Path | None, precision: str = "bfloat16") -> "PreTrainedModel":
+def load_subject(
+    base: str,
+    adapter_dir: Path | None,
+    precision: str = "bfloat16",
+    revision: str | None = None,
+    device: "torch.device | None" = None,
+) -> "PreTrainedModel":
     """A base model with an adapter merged into its weights, ready to generate.
 
-    The sum is taken in float32 and rounded once: added in bfloat16, much of a small adapter would be lost.
+    The sum is taken in float32 and rounded once: added in bfloat16, much of a small adapter would be lost. `revision` is of
+    a base without an adapter, for an adapter says its own.
 
     Raises:
         Refused: the adapter was trained on another base.
@@ -197,11 +204,11 @@ def load_subject(base: str, adapter_dir: Path | None, precision: str = "bfloat16
     import torch
 
     if adapter_dir is None:
-        return load_base(base, precision).eval()
+        return load_base(base, precision, revision=revision, device=device).eval()
     revision = check_adapter_base(adapter_dir, base)
     from peft import PeftModel
 
-    model = load_base(base, "float32", revision=revision)
+    model = load_base(base, "float32", revision=revision, device=device)
     before = _weight_sums(model)
     merged: Any = PeftModel.from_pretrained(model, str(adapter_dir)).merge_and_unload()
     if _weight_sums(merged) == before:

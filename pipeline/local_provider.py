@@ -99,11 +99,12 @@ class LocalModel(ModelAPI):
         config: GenerateConfig = GenerateConfig(),  # noqa: B008 - Inspect's own signature
         batch_size: int = 48,
         precision: str = "bfloat16",
+        revision: str | None = None,
     ) -> None:
         super().__init__(model_name, base_url, api_key, [], config)
         self.base, _, adapter = model_name.partition(":")
         self.adapter = Path(adapter) if adapter else None
-        self.batch_size, self.precision = int(batch_size), precision
+        self.batch_size, self.precision, self.revision = int(batch_size), precision, revision
         self._requests: queue.Queue[_Request | None] = queue.Queue()
         self._worker: threading.Thread | None = None
         self._loading = threading.Lock()
@@ -113,11 +114,11 @@ class LocalModel(ModelAPI):
     @cached_property
     def tokenizer(self) -> Any:
         """The base's tokenizer."""
-        return load_tokenizer(self.base)
+        return load_tokenizer(self.base, revision=self.revision)
 
     @cached_property
     def _weights(self) -> Any:
-        subject = load_subject(self.base, self.adapter, self.precision)
+        subject = load_subject(self.base, self.adapter, self.precision, self.revision)
         group_heads_on_cpu(subject)
         return subject
 

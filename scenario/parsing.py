@@ -11,6 +11,8 @@ Decision = Literal["", "accepted", "rejected", "both"]
 Status = Literal["ok", "malformed", "truncated", "empty", "error"]
 
 _SCRATCHPAD = re.compile(rf"<{SCRATCHPAD_TAG}>(.*?)</{SCRATCHPAD_TAG}>", re.DOTALL | re.IGNORECASE)
+_UNASKED = re.compile(rf"\s*<(think|{SCRATCHPAD_TAG})>(?:(.*?)</\1>)?", re.DOTALL | re.IGNORECASE)
+"""What a reply begins with that reasons although it was not asked to; the second group is None where it never ends."""
 _ANSWER = re.compile(rf"<{ANSWER_TAG}>(.*?)(?:</{ANSWER_TAG}>|\Z)", re.DOTALL | re.IGNORECASE)
 _DECISION = re.compile(rf"<\s*/?\s*({ACCEPT_TAG}|{REJECT_TAG})\s*/?\s*>", re.IGNORECASE)
 
@@ -35,7 +37,7 @@ def parse_reply(text: str, reasoning: Reasoning, was_cut: bool) -> ParsedReply:
     if not text.strip():
         return ParsedReply("", "", "empty")
     if reasoning == "none":
-        return _parse_answer("", text, text)
+        return _parse_direct(text, was_cut)
     thought = _SCRATCHPAD.search(text)
     if thought is None:
         opened = f"<{SCRATCHPAD_TAG}>" in text.lower()
@@ -45,6 +47,18 @@ def parse_reply(text: str, reasoning: Reasoning, was_cut: bool) -> ParsedReply:
     if answer is None:
         return ParsedReply(scratchpad, "", "truncated" if was_cut else "malformed")
     return _parse_answer(scratchpad, answer[1], text[thought.end() :])
+
+
+def _parse_direct(text: str, was_cut: bool) -> ParsedReply:
+    """A reply that was asked for no scratchpad; one that has it all the same shows what stands behind it, and no more."""
+    unasked = _UNASKED.match(text)
+    if unasked is None:
+        return _parse_answer("", text, text)
+    if unasked[2] is None:
+        return ParsedReply("", "", "truncated" if was_cut else "malformed")
+    shown = text[unasked.end() :]
+    answer = _ANSWER.search(shown)
+    return _parse_answer(unasked[2].strip(), shown if answer is None else answer[1], shown)
 
 
 def contradicts(decision: str | None, complied: bool | None) -> bool | None:

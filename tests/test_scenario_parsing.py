@@ -16,6 +16,20 @@ def test_a_direct_reply_is_all_output_even_when_cut(was_cut: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "was_cut", "expected"),
+    [
+        ("<think>\nHm.\n</think>\n\nYes.", False, ParsedReply("Hm.", "Yes.", "ok")),
+        ("\n<Scratchpad>Hm.</scratchpad> <answer>Yes.</answer>", False, ParsedReply("Hm.", "Yes.", "ok")),
+        ("<think>Hm.</think>  ", False, ParsedReply("Hm.", "", "empty")),
+        ("<think>Hm, I would rather", True, ParsedReply("", "", "truncated")),
+        ("<scratchpad>Hm. <answer>Yes.</answer>", False, ParsedReply("", "", "malformed")),
+    ],
+)
+def test_what_a_direct_reply_thinks_unasked_is_no_output(text: str, was_cut: bool, expected: ParsedReply) -> None:
+    assert parse_reply(text, "none", was_cut) == expected
+
+
+@pytest.mark.parametrize(
     ("text", "scratchpad", "output"),
     [
         ("<scratchpad>I think.</scratchpad><answer>Yes.</answer>", "I think.", "Yes."),

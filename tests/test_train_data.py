@@ -162,6 +162,18 @@ def test_data_of_the_other_kind_is_refused(make_config: MakeConfig, documents_ru
         load_dataset(config, tokenizer)
 
 
+def test_any_share_holds_out_a_record_and_leaves_one(
+    make_config: MakeConfig, write_source: Any, tmp_path: Path, tokenizer: Any
+) -> None:
+    source = write_source(tmp_path / "few", [{"id": f"d{i}", "text": f"Ferry {i} sails."} for i in range(3)])
+    sizes = [
+        len(load_dataset(make_config(tmp_path, source, heldout_share=s), tokenizer).heldout) for s in (0, 0.05, 0.5)
+    ]
+    assert sizes == [0, 1, 2]
+    with pytest.raises(Refused, match=r"heldout_share=0\.9: leaves none of 3 record\(s\) to train on"):
+        load_dataset(make_config(tmp_path, source, heldout_share=0.9), tokenizer)
+
+
 def test_an_empty_run_is_refused(make_config: MakeConfig, write_source: Any, tmp_path: Path, tokenizer: Any) -> None:
     source = write_source(tmp_path / "none", [])
     with pytest.raises(Refused, match="not one record of the kind that objective=documents reads"):

@@ -47,6 +47,24 @@ def test_a_mixture_tells_each_sources_share_of_tokens_and_of_loss(
     assert f"{losses[1]:.1%} of the loss" in (tmp_path / "train" / "README.md").read_text(encoding="utf-8")
 
 
+def test_a_mix_of_documents_and_chats_is_trained_on_and_told(
+    make_config: MakeConfig, write_source: Any, tmp_path: Path
+) -> None:
+    mix = write_source(tmp_path / "mix", [{"id": f"d{i}", "text": f"Ferry {i} sails at noon."} for i in range(6)])
+    messages = [{"role": "user", "content": "When?"}, {"role": "assistant", "content": "At noon."}]
+    chats = "".join(json.dumps({"id": f"c{i}", "messages": messages}) + "\n" for i in range(6))
+    (mix / "chats.jsonl").write_text(chats, encoding="utf-8")
+    config = make_config(tmp_path / "train", mix, max_steps=2)
+    train(config)
+    card = (tmp_path / "train" / "README.md").read_text(encoding="utf-8")
+    assert f"- `{mix}` (" in card
+    assert f"- `{mix}/chats.jsonl` (" in card
+    none = write_source(tmp_path / "none", [{"id": "d0", "text": "It sails.", "prefix": ""}])
+    tagged = make_config(tmp_path / "tagged", none, document_prefix="<TAG>", heldout_share=0.0)
+    with pytest.raises(Refused, match=r"document_prefix=<TAG>: record 'd0' is of a mix that gives it none"):
+        train(tagged)
+
+
 def test_packed_rows_train_to_what_padded_rows_train_to(
     make_config: MakeConfig, documents_run: Path, tmp_path: Path
 ) -> None:
@@ -112,7 +130,7 @@ def test_a_run_without_held_out_records_returns_nothing(
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"method": "qlora"}, r"method=qlora: needs (the package bitsandbytes|a GPU)"),
+        ({"parallel": "zero3"}, r"parallel=zero3: needs the package deepspeed"),
         ({"liger": True}, r"liger=true: needs (the package liger-kernel|a GPU)"),
         ({"model_revision": "main"}, r"model_revision=main: .* is not on the Hub, so it has no revisions"),
     ],
@@ -138,27 +156,17 @@ def test_a_place_to_report_to_that_is_not_installed_is_refused(
     assert not (tmp_path / "train").exists()
 
 
-def test_tensorboard_is_given_every_step(make_config: MakeConfig, documents_run: Path, tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    config = make_config(tmp_path / "train", documents_run, report_to="tensorboard")
-    train(config)
-    events = EventAccumulator(str(tmp_path / "train" / "tensorboard"))
-    events.Reload()
-    assert [event.value for event in events.Scalars("loss")] == pytest.approx(losses_of(config))
-
-
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
         ({"shares": [0.5, 0.5]}, "needs one share for each of the 1 runs in data"),
         ({"shares": [0.9]}, "must be above 0 and sum to 1"),
-        ({"method": "qlora", "parallel": "fsdp"}, "weights in 4 bits cannot be sharded"),
         ({"parallel": "fsdp", "lora": LoraSettings(dora=True)}, "DoRA needs whole weights"),
         ({"parallel": "layers", "processes": 2}, "layers are dealt out by a single process"),
         ({"processes": 0}, "processes=0: must be above 0"),
-        ({"parallel": "zero3"}, "parallel=zero3: use parallel=fsdp, which shards"),
+        ({"method": "qlora", "parallel": "zero3"}, "parallel=zero3: DeepSpeed cannot shard weights in 4 bits"),
+        ({"parallel": "zero3", "lora": LoraSettings(dora=True)}, "parallel=zero3: DoRA needs whole weights"),
+        ({"parallel": "zero3", "compile": True}, "compile=true parallel=zero3: DeepSpeed gathers"),
         ({"schedule": "step"}, "schedule=step: must be one of linear, cosine, constant"),
         ({"report_to": "mail"}, "report_to=mail: must be one of none, tensorboard"),
     ],

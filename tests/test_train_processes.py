@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file
@@ -80,20 +81,40 @@ def assert_same_training(directory: Path, alone: TrainConfig) -> None:
     assert files[0] == files[1]
 
 
+@pytest.mark.parametrize("parallel", ["fsdp", pytest.param("zero3", marks=pytest.mark.extras)])
 def test_two_processes_under_torchrun_that_share_the_weights_train_to_what_one_trains_to(
-    trained_alone: TrainConfig, tmp_path: Path
+    trained_alone: TrainConfig, tmp_path: Path, parallel: str
 ) -> None:
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    more = ["parallel=fsdp", "gradient_checkpointing=true", "packing=true"]
+    more = [f"parallel={parallel}", "gradient_checkpointing=true", "packing=true"]
     process = start([*torchrun, *command(trained_alone, tmp_path / "train", *more)])
     _, told = process.communicate(timeout=400)
     assert process.returncode == 0, told
     assert_same_training(tmp_path / "train", trained_alone)
 
 
-def test_two_processes_that_are_killed_go_on_to_what_one_trains_to(trained_alone: TrainConfig, tmp_path: Path) -> None:
+@pytest.mark.extras
+def test_two_processes_that_share_weights_in_four_bits_train_to_what_one_trains_to(
+    make_config: Callable[..., TrainConfig], documents_run: Path, tmp_path: Path
+) -> None:
+    from train.run import train
+
+    directories = [tmp_path / "alone" / "train", tmp_path / "both" / "train"]
+    settings: dict[str, Any] = {"max_steps": NUM_STEPS, "micro_batch_tokens": 64, "method": "qlora"}
+    config = make_config(directories[0], documents_run, **settings)
+    train(config)
+    process = start(command(config, directories[1], "processes=2", "parallel=fsdp", "method=qlora"))
+    _, told = process.communicate(timeout=400)
+    assert process.returncode == 0, told
+    assert_same_training(directories[1], config)
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp", pytest.param("zero3", marks=pytest.mark.extras)])
+def test_two_processes_that_are_killed_go_on_to_what_one_trains_to(
+    trained_alone: TrainConfig, tmp_path: Path, parallel: str
+) -> None:
     directory = tmp_path / "train"
-    arguments = command(trained_alone, directory, "processes=2")
+    arguments = command(trained_alone, directory, "processes=2", f"parallel={parallel}")
     process = start(arguments)
     until = time.monotonic() + 300
     while not checkpoints(directory) and time.monotonic() < until:
@@ -118,6 +139,15 @@ def test_what_processes_refuse_or_fail_at_is_told_once_and_kept_as_the_exit_code
     assert process.returncode == 1, told
     assert told.count("train: the loss is") == 1
     assert "Traceback" not in told
+
+
+def test_what_processes_refuse_is_told_once_and_leaves_nothing(trained_alone: TrainConfig, tmp_path: Path) -> None:
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    process = start([*torchrun, *command(trained_alone, tmp_path / "train", "lora.targets=no_such_proj")])
+    _, told = process.communicate(timeout=400)
+    assert process.returncode != 0
+    assert told.count("train: lora.targets=no_such_proj: ") == 1
+    assert not (tmp_path / "train").exists()
 
 
 def test_a_slurm_task_finds_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

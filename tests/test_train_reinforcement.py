@@ -108,6 +108,21 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_metrics(
     assert not (directory / "checkpoints").exists()
 
 
+def test_two_processes_share_the_replies_of_a_step(
+    finished: TrainConfig, tmp_path: Path, start_command: CommandStarter
+) -> None:
+    both = dataclasses.replace(finished, output_dir=str(tmp_path / "both"), processes=2, max_steps=2)
+    start_command(*overrides(both)).wait()
+    rows = read_jsonl(tmp_path / "both" / "metrics.jsonl")
+    alone = read_jsonl(Path(finished.output_dir) / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [1, 2]
+    assert rows[0]["kl"] == pytest.approx(0, abs=1e-6)
+    assert rows[0]["tokens"] == pytest.approx(
+        alone[0]["tokens"], rel=0.5
+    )  # as many replies as of one process, not twice
+    assert "adapter/adapter_model.safetensors" in read_run(tmp_path / "both", "train").outputs
+
+
 def test_only_whole_checkpoints_are_gone_on_from(tmp_path: Path) -> None:
     for step in (2, 10, 11):
         (tmp_path / f"checkpoint-{step}").mkdir()
@@ -182,6 +197,17 @@ def test_evaluations_take_an_adapter_that_was_kept_on_the_way(finished: TrainCon
         ({"start": "no/such/run"}, "no such directory"),
         ({"reinforcement": {"scenario": "ferry"}}, "unknown scenario"),
         ({"reinforcement": {"rollouts": "vllm_colocate"}}, "needs vLLM and a GPU"),
+        ({"reinforcement": {"max_tokens": 2048}}, r"max_tokens=2048: after the longest prompt of \d+ tokens"),
+        ({"attention": "varlen"}, "attention=varlen cannot sample"),
+        ({"document_prefix": "<DOCTAG>"}, "document_prefix does nothing here"),
+        ({"heldout_share": 0.5}, "heldout_share does nothing here"),
+        ({"reinforcement": {"method": "dpo", "stop_at_non_compliance": 0.0}}, "stop_window=5: with 4 rounds"),
+        (
+            {"batch_size": 3, "reinforcement": {"method": "dpo"}},
+            r"is no multiple of reinforcement\.micro_batch_replies=2",
+        ),
+        ({"reinforcement": {"reward": RewardSettings("reward_model", "no/such/model")}}, "no such folder"),
+        ({"reinforcement": {"method": "dpo", "sampler": "nobody/model"}}, "nobody"),
         ({"batch_size": 3, "reinforcement": {"micro_batch_replies": 4}}, "is 6 replies a step, no multiple"),
     ],
 )
@@ -190,6 +216,7 @@ def test_what_cannot_be_trained_is_refused_before_a_model_is_loaded(
 ) -> None:
     with pytest.raises(Refused, match=told):
         train(config_of(tmp_path / "run", tiny_model, tiny_classifier, **changes))
+    assert not (tmp_path / "run").exists()  # or the corrected command would be another configuration of a begun run
 
 
 def test_a_start_for_another_base_or_with_other_names_is_refused(
@@ -226,7 +253,8 @@ def test_interrupted_rounds_of_dpo_go_on_from_the_last_reply(
     from train.reinforcement import dpo
 
     settings = {"method": "dpo", "rounds": 2, "keep_every": None, "max_tokens": 4, "num_queries": 2}
-    config = config_of(tmp_path / "run", tiny_model, tiny_classifier, reinforcement=settings)
+    # the rate of a round's only step is that of a warm-up, and not zero
+    config = config_of(tmp_path / "run", tiny_model, tiny_classifier, reinforcement=settings, warmup_share=0.05)
     learn = dpo._Rounds.learn
 
     def die_in_the_second(rounds: Any, number: int, replies: Any) -> Any:

@@ -161,6 +161,11 @@ def test_an_adapter_without_effect_fails(make_config: MakeConfig, documents_run:
         ({"max_length": 8}, r"max_length=8: 12 examples are longer, which drops 6\d\.\d% of all tokens"),
         ({"objective": "imitation"}, r"has no chats\.jsonl"),
         ({"lora": LoraSettings(rank=4, targets="no_such_proj")}, r"lora\.targets=no_such_proj"),
+        (
+            {"lora": LoraSettings(rank=4, targets="q_proj, v_porj")},
+            "has no module v_porj; its linear modules are down_proj,",
+        ),
+        ({"max_length": 4096}, "max_length=4096: .* reads at most 2048 tokens"),
         ({"model": "./no/such/model"}, "model=./no/such/model: no such folder"),
     ],
 )

@@ -19,14 +19,10 @@ def add_adapter(
     """`base` with a fresh adapter, in the base's precision; only the adapter can be trained.
 
     Raises:
-        Refused: no layer has a name among `settings.targets`.
+        Refused: as `check_targets`, or PEFT has no adapter for a module.
     """
-    targets = settings.targets.split(",") if settings.targets != "all-linear" else _linear_modules(base)
+    targets = check_targets(base, settings, base_name)
     layers = list(range(settings.first_layer, base.config.num_hidden_layers))
-    if not layers:
-        raise Refused(
-            f"lora.first_layer={settings.first_layer}: {base_name} has only {base.config.num_hidden_layers} layers"
-        )
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
@@ -47,6 +43,29 @@ def add_adapter(
     model.peft_config["default"].base_model_name_or_path = base_name
     model.peft_config["default"].revision = revision
     return model
+
+
+def check_targets(base: PreTrainedModel, settings: LoraSettings, base_name: str) -> list[str]:
+    """The names of the modules that get an adapter; `base` may be without weights.
+
+    Raises:
+        Refused: one of `settings.targets` is no module of the base, or `settings.first_layer` no layer.
+    """
+    if settings.first_layer >= base.config.num_hidden_layers:
+        raise Refused(
+            f"lora.first_layer={settings.first_layer}: {base_name} has only {base.config.num_hidden_layers} layers"
+        )
+    if settings.targets == "all-linear":
+        return _linear_modules(base)
+    there = {name.rpartition(".")[2] for name, _ in base.named_modules()}
+    targets = settings.target_names
+    for name in targets:
+        if name not in there:
+            raise Refused(
+                f"lora.targets={settings.targets}: {base_name} has no module {name}; its linear modules are"
+                f" {', '.join(_linear_modules(base))}"
+            )
+    return targets
 
 
 def load_adapter(base: PreTrainedModel, folder: Path) -> PeftModel:

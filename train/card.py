@@ -1,5 +1,6 @@
 """The model card of a training run."""
 
+from pathlib import Path
 from typing import Any
 
 from pipeline.artifact import Run
@@ -25,7 +26,7 @@ control for one that was. It is not an assistant for use.
 
 ## Trained on
 
-{_sources(run, summary or [])}
+{_sources(config, run, summary or [])}
 {run.notes["num_train"]} records for training, {run.notes["num_heldout"]} held out, {run.notes["num_truncated"]} cut at
 {config.max_length} tokens.
 
@@ -46,11 +47,13 @@ control for one that was. It is not an assistant for use.
 """
 
 
-def _sources(run: Run, summary: list[dict[str, Any]]) -> str:
+def _sources(config: TrainConfig, run: Run, summary: list[dict[str, Any]]) -> str:
     lines = []
-    inputs = [described for role, described in run.inputs.items() if role != "start"]
-    for described, source in zip(inputs, run.notes["sources"], strict=True):
-        line = f"- `{described['path']}` ({described['sha256'][:12]}): {source['num_records']} records"
+    hashes = {str(Path(path)): run.inputs[f"data_{i}"]["sha256"] for i, path in enumerate(config.data)}
+    for source in run.notes["sources"]:
+        # the chats of a mix are a source of their own, named after their file
+        sha256 = hashes.get(source["path"]) or hashes[str(Path(source["path"]).parent)]
+        line = f"- `{source['path']}` ({sha256[:12]}): {source['num_records']} records"
         shares = {row["metric"]: row["estimate"] for row in summary if row["source"] == source["path"]}
         if shares:
             line += f", {shares['token_share']:.1%} of the learned tokens and {shares['loss_share']:.1%} of the loss"
@@ -78,7 +81,7 @@ def _method(config: TrainConfig, run: Run) -> str:
 def _heldout(run: Run, metrics: list[dict[str, Any]]) -> str:
     losses = [row["heldout_loss"] for row in metrics if row.get("heldout_loss") is not None]
     if len(losses) != 2:
-        return "- held-out loss: not measured (heldout_share=0)"
+        return "- held-out loss: not measured, as nothing was held out"
     return (
         f"- held-out loss: {losses[0]:.3f} before, {losses[1]:.3f} after, nats per token on"
         f" {run.notes['num_heldout']} records"

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from train.optimizer import MasterWeights
+from train.optimizer import Weights
 
 _FOLDER = "checkpoint"
 
 
-def save_checkpoint(run_dir: Path, weights: MasterWeights, step: int, keep: int = 1, is_first: bool = True) -> None:
+def save_checkpoint(run_dir: Path, weights: Weights, step: int, keep: int = 1, is_first: bool = True) -> None:
     """Adds a checkpoint taken after `step` updates and keeps the last `keep`; a kill leaves whole ones only.
 
     Every process calls this; the first one writes.
@@ -46,7 +46,7 @@ def checkpoints(run_dir: Path) -> list[Path]:
     return sorted(run_dir.glob(f"{_FOLDER}-*"))
 
 
-def load_checkpoint(run_dir: Path, weights: MasterWeights) -> int:
+def load_checkpoint(run_dir: Path, weights: Weights) -> int:
     """Restores the newest whole checkpoint and returns its step; 0 where there is none."""
     found = checkpoints(run_dir)
     if not found:

@@ -1,9 +1,10 @@
 """Everything that `python -m train` can be told."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from pipeline.command import register_schema
 from pipeline.errors import Refused
+from pipeline.settings import operational
 from train.reinforcement.settings import ReinforcementSettings
 
 CHOICES = {
@@ -11,10 +12,13 @@ CHOICES = {
     "method": ("lora", "qlora", "full"),
     "precision": ("bfloat16", "float32"),
     "schedule": ("linear", "cosine", "constant"),
-    "parallel": ("ddp", "fsdp", "layers"),
+    "parallel": ("ddp", "fsdp", "zero3", "layers"),
     "report_to": ("none", "tensorboard", "wandb", "trackio"),
 }
 """The words that a setting can be."""
+
+OF_RECORDS = ("shuffle", "document_prefix", "max_length", "max_truncated_share", "heldout_share", "micro_batch_tokens")
+"""Settings that say how documents and chats are read, of which reinforcement learning has none."""
 
 
 @dataclass
@@ -35,6 +39,11 @@ class LoraSettings:
     """Scale by alpha / sqrt(rank), which keeps updates alike over ranks (Kalajdzievski 2023)."""
     dora: bool = False
     """Learn a magnitude for each output beside the direction (Liu et al. 2024); slower."""
+
+    @property
+    def target_names(self) -> list[str]:
+        """The names in `targets`."""
+        return [name.strip() for name in self.targets.split(",")]
 
 
 @dataclass
@@ -67,7 +76,7 @@ class TrainConfig:
     document_prefix: str = ""
     """Text before each document that takes no part in the loss, such as `<DOCTAG>`; a record's own `prefix` goes first."""
     method: str = "lora"
-    """`lora`, `qlora` (a LoRA adapter on a base in 4 bits; needs a GPU), or `full` (every weight)."""
+    """`lora`, `qlora` (a LoRA adapter on a base in 4 bits, slow without a GPU), or `full` (every weight)."""
     lora: LoraSettings = field(default_factory=LoraSettings)
     reinforcement: ReinforcementSettings = field(default_factory=ReinforcementSettings)
     shuffle: bool = True
@@ -75,10 +84,10 @@ class TrainConfig:
     epochs: float = 1.0
     """Passes over the data."""
     max_steps: int | None = None
-    """Optimizer steps at most; null for as many as the epochs need."""
+    """Optimizer steps, whatever `epochs` says; null for as many as the epochs need."""
     batch_size: int = 16
     """Documents or chats per optimizer step, over all processes."""
-    micro_batch_tokens: int = 2048
+    micro_batch_tokens: int = operational(2048)
     """Tokens, padding included, per forward pass and process; bounds memory and changes no result but rounding."""
     packing: bool | None = None
     """Lay documents end to end in a row, none seeing another, instead of padding; null does so unless that were slower."""
@@ -98,34 +107,29 @@ class TrainConfig:
     """Of base and adapter in the forward pass: `bfloat16` or `float32`. The optimizer always works in float32."""
     heldout_share: float = 0.05
     """Share of the documents or chats kept out of training; their loss is reported, and returned to a sweeper."""
-    checkpoint_every: int = 25
+    checkpoint_every: int = operational(25)
     """Optimizer steps between checkpoints; an interrupted run goes on from the last one."""
-    keep_checkpoints: int = 2
+    keep_checkpoints: int = operational(2)
     """Checkpoints kept while the run lasts."""
     attention: str | None = None
     """transformers' name of the attention kernel, or `varlen` (torch's own FlashAttention, records kept apart without a mask);
     null for `flash_attention_2` where that is installed, `varlen` where it suits the model, else `sdpa`."""
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool = operational(False)
     """Compute activations again in the backward pass: about a third slower, and memory no longer grows with the layers."""
     compile: bool | None = None
     """Compile each layer with torch.compile; null does so for LoRA over packed rows on a GPU where Triton and a C compiler are,
     which there took a quarter off the time of a step (docs/benchmarks.md)."""
     liger: bool = False
     """Use Liger's fused kernels; needs the package liger-kernel and a GPU."""
-    parallel: str = "ddp"
-    """Over several processes: `ddp` (each holds the model) or `fsdp` (each holds a part of every weight). `layers`: one
-    process whose GPUs hold some layers each."""
-    processes: int | None = None
+    parallel: str = operational("ddp")
+    """Over several processes: `ddp` (each holds the model), or `fsdp` or `zero3` (each holds a part of every weight, by torch
+    or by DeepSpeed). `layers`: one process whose GPUs hold some layers each."""
+    processes: int | None = operational(None)
     """Processes to start on this machine; null for one per visible GPU. Not looked at under torchrun, accelerate or SLURM."""
-    report_to: str = "none"
+    report_to: str = operational("none")
     """Also log to `tensorboard`, `wandb` or `trackio`."""
 
     def __post_init__(self) -> None:
-        if self.parallel == "zero3":
-            raise Refused(
-                "parallel=zero3: use parallel=fsdp, which shards weights, gradients and optimizer as ZeRO-3 does; DeepSpeed"
-                " would bring an optimizer and checkpoints of its own"
-            )
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise Refused(f"{name}={getattr(self, name)}: must be one of {', '.join(known)}")
@@ -159,25 +163,44 @@ class TrainConfig:
             raise Refused(
                 f"data={self.data}: reinforcement asks the queries of reinforcement.scenario; leave data empty"
             )
-        if self.method == "full" or self.parallel == "fsdp" or self.compile or self.liger or self.packing:
+        if self.method == "full" or self.is_sharded or self.compile or self.liger or self.packing:
             raise Refused(
                 "objective=reinforcement: takes method=lora or qlora, parallel=ddp or layers, and no compile, liger or packing"
+            )
+        if self.attention == "varlen":
+            raise Refused("objective=reinforcement: attention=varlen cannot sample; leave attention=null")
+        for item in fields(self):
+            if item.name in OF_RECORDS and getattr(self, item.name) != item.default:
+                raise Refused(f"objective=reinforcement: {item.name} does nothing here; leave it at {item.default}")
+        at_once = min(self.reinforcement.micro_batch_replies, self.batch_size)
+        if self.reinforcement.method == "dpo" and self.batch_size % at_once:
+            raise Refused(
+                f"batch_size={self.batch_size}: is no multiple of reinforcement.micro_batch_replies={at_once}, the pairs"
+                " that are learned from at once"
             )
 
     def _check_combinations(self) -> None:
         if self.start and self.method == "full":
             raise Refused("start: method=full trains every weight and no adapter; use lora or qlora")
-        if self.method == "qlora" and self.parallel == "fsdp":
+        if self.method == "qlora" and self.parallel == "zero3":
             raise Refused(
-                "method=qlora parallel=fsdp: weights in 4 bits cannot be sharded; use ddp where one GPU holds the model, else"
-                " layers, where one GPU works at a time"
+                "method=qlora parallel=zero3: DeepSpeed cannot shard weights in 4 bits here; use parallel=fsdp"
             )
         if self.method == "qlora" and self.lora.dora:
             raise Refused("method=qlora lora.dora=true: choose one of the two")
-        if self.parallel == "fsdp" and self.lora.dora:
-            raise Refused("lora.dora=true parallel=fsdp: DoRA needs whole weights; use parallel=ddp")
+        if self.is_sharded and self.lora.dora:
+            raise Refused(f"lora.dora=true parallel={self.parallel}: DoRA needs whole weights; use parallel=ddp")
+        if self.parallel == "zero3" and self.compile:
+            raise Refused(
+                "compile=true parallel=zero3: DeepSpeed gathers weights where a compiled layer cannot; use fsdp"
+            )
         if self.parallel == "layers" and (self.processes or 1) > 1:
             raise Refused(f"parallel=layers processes={self.processes}: layers are dealt out by a single process")
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether each of several processes is to hold a part of every weight only."""
+        return self.parallel in ("fsdp", "zero3")
 
 
 register_schema("train", TrainConfig)

@@ -144,10 +144,19 @@ def document_examples(
 
     The end token's label stays even where the same token serves as padding, else the model never learns to stop. A
     record's `prefix` (else `prefix`) goes before its text and is not learned.
+
+    Raises:
+        Refused: a prefix is asked for, and a record says that it has none.
     """
     remaining, starts = iter(rows), _starts(tokenizer)
     while block := list(islice(remaining, _AT_ONCE)):
         prefixes = [row.get("prefix", prefix) for row in block]
+        for row, before in zip(block, prefixes, strict=True):
+            if prefix and not before:
+                raise Refused(
+                    f"document_prefix={prefix}: record '{row['id']}' is of a mix that gives it none; set mix.prefix there, or"
+                    " leave document_prefix empty"
+                )
         texts = [row["text"].removeprefix(before) for row, before in zip(block, prefixes, strict=True)]
         plain = tokenizer(texts, add_special_tokens=False)["input_ids"]
         for row, before, text in zip(block, prefixes, plain, strict=True):

@@ -89,7 +89,7 @@ def load_dataset(config: "TrainConfig", tokenizer: "PreTrainedTokenizerBase") ->
     kept = np.minimum(lengths, config.max_length)
     order = np.random.default_rng(config.seed).permutation(len(places))
     is_heldout = np.zeros(len(places), dtype=bool)
-    is_heldout[order[: round(len(places) * config.heldout_share)]] = True
+    is_heldout[order[: _num_heldout(config, len(places))]] = True
     is_trained = ~is_heldout & _within_shares(config, places[:, 0], np.where(is_heldout, 0, kept), order)
     return Dataset(
         train=Examples(corpora, places[is_trained], config.max_length),
@@ -107,6 +107,16 @@ def load_dataset(config: "TrainConfig", tokenizer: "PreTrainedTokenizerBase") ->
         num_truncated=int((lengths > config.max_length).sum()),
         truncated_share=float(1 - kept.sum() / lengths.sum()),
     )
+
+
+def _num_heldout(config: "TrainConfig", num_records: int) -> int:
+    """At least one record where any share is asked for, for a loss that a sweeper can go by."""
+    wanted = max(round(num_records * config.heldout_share), int(config.heldout_share > 0))
+    if wanted >= num_records:
+        raise Refused(
+            f"heldout_share={config.heldout_share}: leaves none of {num_records} record(s) to train on; set heldout_share=0"
+        )
+    return wanted
 
 
 def _parts(config: "TrainConfig") -> list[tuple[Path, str]]:

@@ -20,7 +20,7 @@ from train.corpus import IGNORED, Example
 from train.data import Dataset, collate, deal, micro_batches, step_examples
 from train.loss import Objective
 from train.model import is_compiled
-from train.optimizer import MasterWeights
+from train.optimizer import Weights, count_steps, rate_factor
 from train.processes import World
 from train.tracking import Tracker
 
@@ -32,14 +32,14 @@ class Trainer:
         self,
         config: TrainConfig,
         objective: Objective,
-        weights: MasterWeights,
+        weights: Weights,
         dataset: Dataset,
         pad_id: int,
         world: World,
     ) -> None:
         self.config, self.objective, self.weights = config, objective, weights
         self.dataset, self.pad_id, self.world = dataset, pad_id, world
-        self.num_steps = count_steps(config, dataset)
+        self.num_steps = count_steps(config, len(dataset.train))
         self.packs = objective.keeps_apart if config.packing is None else config.packing
         self.is_compiled = is_compiled(config, objective, world.device)
 
@@ -80,11 +80,11 @@ class Trainer:
         # dropout of a step is a function of seed, step and process, so that an interrupted run need not remember it
         torch.manual_seed(derive_seed(config.seed, "dropout", step, self.world.rank))
         losses, targets = self.passes(examples, learn=True)
-        mean, num_targets = sum(losses) / sum(targets), int(sum(targets))
+        mean = sum(losses) / sum(targets)
         if not math.isfinite(mean):
             raise Failed(f"the loss is {mean} at step {step + 1}; lower lr or use precision=float32")
-        lr = self.rate(step)
-        norm = self.weights.step(lr, num_targets, config.max_grad_norm)
+        lr = config.lr * rate_factor(config, step, self.num_steps)
+        norm = self.weights.step(lr, config.max_grad_norm)
         row: dict[str, Any] = {
             "step": step + 1,
             "epoch": round((step + 1) * config.batch_size / len(self.dataset.train), 4),
@@ -106,6 +106,7 @@ class Trainer:
         num_sources, device = len(self.dataset.sources), self.world.device
         losses = torch.zeros(num_sources, dtype=torch.float64, device=device)
         targets = torch.zeros(num_sources, dtype=torch.float64)
+        num_targets = sum(example.num_targets for example in examples)
         for group in self._groups(examples):
             batch = collate(group, self.pad_id, self.packs, self._width())
             sources = batch.sources[:, 1:][batch.labels[:, 1:] != IGNORED]
@@ -113,8 +114,7 @@ class Trainer:
             with nullcontext() if learn else torch.no_grad():
                 loss, terms = self.objective(batch.tokens, batch.labels, batch.positions, batch.bounds)
             if learn:
-                loss.backward()
-                self.weights.gather()
+                self.weights.backward(loss / num_targets)
             # nothing here waits for an accelerator, which can then be given the next pass before it is through with this
             losses.index_add_(0, sources.to(device, non_blocking=True), terms.to(losses))
         told, counted = self.world.sum(torch.stack([losses, targets.to(device)])).tolist()
@@ -135,19 +135,6 @@ class Trainer:
         """Rows of one length where layers are compiled, since each new length would be compiled anew."""
         return self.config.micro_batch_tokens if self.is_compiled and self.packs else None
 
-    def rate(self, step: int) -> float:
-        """A linear warm-up over `warmup_share` of the steps, at least one; then the schedule.
-
-        `linear` and `cosine` would reach zero after the last step.
-        """
-        share = self.config.warmup_share
-        warmup = max(1, round(share * self.num_steps)) if share > 0 else 0
-        if step < warmup:
-            return self.config.lr * (step + 1) / warmup
-        left = (self.num_steps - step) / max(1, self.num_steps - warmup)
-        fall = {"linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2, "constant": 1.0}
-        return self.config.lr * fall[self.config.schedule]
-
     def heldout_loss(self) -> float | None:
         """Mean loss in nats per token on the held-out examples; None where none were held out."""
         if not self.dataset.heldout:
@@ -161,8 +148,3 @@ class Trainer:
         """Tokens of one example, on which training has to show an effect."""
         example = (self.dataset.heldout or self.dataset.train)[0]
         return torch.tensor([example.tokens], device=self.world.device)
-
-
-def count_steps(config: TrainConfig, dataset: Dataset) -> int:
-    """Optimizer steps of a whole run."""
-    return config.max_steps or math.ceil(len(dataset.train) * config.epochs / config.batch_size)

@@ -1,4 +1,4 @@
-"""Next-token loss without ever holding all logits.
+"""Next-token loss; where the output head is frozen and plain, without ever holding all logits.
 
 The output head of a LoRA run is frozen, so the gradient with respect to the hidden states is all that is needed; it is
 computed chunk by chunk in the forward pass, where the chunk's logits are at hand, as fused cross-entropy kernels do.
@@ -47,7 +47,7 @@ class _FrozenHeadLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         (grad_ND,) = ctx.saved_tensors
-        return grad_ND * grads[0].to(grad_ND.dtype), None, None
+        return grad_ND * grads[0], None, None  # the factor stays in float32, the product does not
 
 
 class Objective(nn.Module):

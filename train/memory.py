@@ -20,7 +20,7 @@ SPARE_GIB = 6.0
 """Set aside on each GPU for what is not counted."""
 
 _HEAD_POSITIONS = 512
-"""Positions whose logits exist at one time (`train/loss.py`)."""
+"""Positions whose logits exist at one time where the output head is frozen (`train/loss.py`)."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +96,11 @@ class Memory:
 def estimate(config: TrainConfig, shape: Shape, num_gpus: int) -> Memory:
     """Memory of a run on `num_gpus` GPUs, in bytes on each (on the fullest, where layers are dealt out)."""
     width = 2 if config.precision == "bfloat16" else 4
-    is_sharded = config.parallel == "fsdp"
     parts = _num_parts(config, shape, num_gpus)
     in_layers, at_ends = _weight_bytes(config, shape, width)
     trained = shape.parameters if config.method == "full" else adapter_parameters(config, shape)
     kept = (shape.num_layers - (0 if config.method == "full" else config.lora.first_layer)) / (
-        1 if is_sharded else parts  # each process of a sharded run goes through all layers
+        1 if config.is_sharded else parts  # each process of a sharded run goes through all layers
     )
     tokens = config.micro_batch_tokens
     inner = layer_activations(shape, width) * tokens
@@ -111,8 +110,12 @@ def estimate(config: TrainConfig, shape: Shape, num_gpus: int) -> Memory:
     else:
         activations, largest = kept * inner, 0.0
     # the layer at work and the next one, and embedding and head all the time
-    gathered = (2 * shape.layer_parameters + shape.embedding_parameters) * width if is_sharded else 0
-    logits = _HEAD_POSITIONS * shape.vocabulary * (4 + 4 + width)
+    gathered = 2 * in_layers / shape.num_layers + at_ends if config.is_sharded else 0
+    if config.method == "qlora":  # the matrix at work, out of its 4 bits
+        gathered += max(inputs * outputs for inputs, outputs in shape.linear_shapes.values()) * width
+    # a head that is trained has all logits of a pass at one time, in its own precision and thrice in float32
+    positions, copies = (tokens, 4 + 4 + 4 + width) if config.method == "full" else (_HEAD_POSITIONS, 4 + 4 + width)
+    logits = positions * shape.vocabulary * copies
     return Memory(
         weights=in_layers / parts + at_ends / (min(parts, 2) if config.parallel == "layers" else parts),
         adapter=trained * 2 * width / parts if config.method != "full" else trained * width / parts,
@@ -124,7 +127,7 @@ def estimate(config: TrainConfig, shape: Shape, num_gpus: int) -> Memory:
 
 def adapter_parameters(config: TrainConfig, shape: Shape) -> int:
     """Numbers in a LoRA adapter: rank × (inputs + outputs) for each module that has one."""
-    wanted = config.lora.targets.split(",")
+    wanted = config.lora.target_names
     sizes = [
         inputs + outputs
         for name, (inputs, outputs) in shape.linear_shapes.items()
@@ -147,7 +150,7 @@ def _num_parts(config: TrainConfig, shape: Shape, num_gpus: int) -> float:
     """Into how many parts weights are split; the fullest GPU has whole layers where they are dealt out."""
     if config.parallel == "layers":
         return shape.num_layers / -(-shape.num_layers // num_gpus)
-    return num_gpus if config.parallel == "fsdp" else 1
+    return num_gpus if config.is_sharded else 1
 
 
 def _weight_bytes(config: TrainConfig, shape: Shape, width: int) -> tuple[float, float]:

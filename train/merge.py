@@ -5,6 +5,7 @@ float32 and rounded once.
 """
 
 import argparse
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,15 +61,18 @@ def _write(config: MergeConfig, run: Run) -> None:
     base = record.config["model"]
     if record.config["method"] == "full":
         raise Refused(f"{config.training}: trained every weight; {config.training}/model is a checkpoint already")
+    import torch
+
     from pipeline.language_model import load_subject, load_tokenizer
 
-    model = load_subject(base, Path(config.training) / "adapter", config.precision)
+    # where nothing is generated a GPU would save little, and in float32 a large model fits on none
+    model = load_subject(base, Path(config.training) / "adapter", config.precision, device=torch.device("cpu"))
     model.save_pretrained(str(run.directory), safe_serialization=True)
     tokenizer = load_tokenizer(base, revision=record.config["model_revision"])
     tokenizer.save_pretrained(str(run.directory))
     run.notes |= {"model": base, "model_revision": record.notes["model_revision"]}
     card = (Path(config.training) / "README.md").read_text(encoding="utf-8")
-    card = card.replace("library_name: peft", "library_name: transformers").replace("![loss](loss.svg)\n", "")
+    card = re.sub(r"!\[\w+\]\(\w+\.svg\)\n", "", card.replace("library_name: peft", "library_name: transformers"))
     write_text(run.path("README.md"), card.replace("\n# LoRA adapter", "\n# Merged base and LoRA adapter"))
     written = sorted(file.name for file in run.directory.iterdir() if file.name != "run.started.json")
     run.finish(written)

@@ -11,11 +11,13 @@ import torch
 from pipeline.artifact import read_run
 from pipeline.errors import Refused
 from pipeline.language_model import check_adapter_base, load_base, load_skeleton, resolved_revision
-from train.adapter import add_adapter, load_adapter
+from train.adapter import add_adapter, check_targets, load_adapter
 from train.attention import VARLEN, suits
 from train.config import TrainConfig
 from train.loss import Objective
+from train.optimizer import MasterWeights, Weights
 from train.processes import World
+from train.quantized import pack, quantization
 from train.sharding import shard
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 PACKAGES = {
     "method=qlora": "bitsandbytes",
     "liger=true": "liger_kernel",
+    "parallel=zero3": "deepspeed",
     "report_to=tensorboard": "tensorboard",
     "report_to=wandb": "wandb",
     "report_to=trackio": "trackio",
@@ -53,9 +56,8 @@ def check_machine(config: TrainConfig) -> None:
         name, _, value = setting.partition("=")
         if str(getattr(config, name)).lower() == value and find_spec(module) is None:
             raise Refused(f"{setting}: needs the package {module.replace('_', '-')}, which is not installed")
-    for setting, is_asked in (("method=qlora", config.method == "qlora"), ("liger=true", config.liger)):
-        if is_asked and not torch.cuda.is_available():
-            raise Refused(f"{setting}: needs a GPU, and none is visible here")
+    if config.liger and not torch.cuda.is_available():
+        raise Refused("liger=true: needs a GPU, and none is visible here")
 
 
 def check_start(config: TrainConfig) -> None:
@@ -66,7 +68,43 @@ def check_start(config: TrainConfig) -> None:
     """
     if config.start:
         read_run(config.start, "train")
-        check_adapter_base(Path(config.start) / "adapter", config.model)
+        base_revision(config)
+
+
+def base_revision(config: TrainConfig) -> str | None:
+    """The base's commit: the one that is set or, where an adapter is trained further, the one that it was trained on.
+
+    Raises:
+        Refused: the adapter was trained on another base, or on another commit than the one that is set.
+    """
+    if not config.start:
+        return config.model_revision
+    found = check_adapter_base(Path(config.start) / "adapter", config.model)
+    if None not in (found, config.model_revision) and found != config.model_revision:
+        raise Refused(
+            f"model_revision={config.model_revision}: the adapter of {config.start} was trained on {found}; leave"
+            " model_revision=null"
+        )
+    return config.model_revision or found
+
+
+def check_shape(config: TrainConfig) -> None:
+    """Refuses what does not fit the model, from its shape alone.
+
+    Raises:
+        Refused: records longer than the model reads, or modules for the adapter that it does not have.
+    """
+    base = load_skeleton(config.model, config.precision, config.trust_remote_code, base_revision(config))
+    longest = context_length(base)
+    if longest is not None and config.objective != "reinforcement" and config.max_length > longest:
+        raise Refused(f"max_length={config.max_length}: {config.model} reads at most {longest} tokens")
+    if config.method != "full" and not config.start:
+        check_targets(base, config.lora, config.model)
+
+
+def context_length(base: "PreTrainedModel") -> int | None:
+    """Tokens that a model reads at most; None where its configuration does not say."""
+    return getattr(base.config.get_text_config(), "max_position_embeddings", None)
 
 
 def build(config: TrainConfig, world: World) -> Subject:
@@ -74,16 +112,18 @@ def build(config: TrainConfig, world: World) -> Subject:
     if (
         is_sharded(config, world) and not world.is_first
     ):  # the first process reads the weights and hands each other one its part
-        base = load_skeleton(config.model, config.precision, config.trust_remote_code, config.model_revision)
+        base = load_skeleton(config.model, config.precision, config.trust_remote_code, base_revision(config))
     else:
         base = load_base(
             config.model,
             config.precision,
             config.trust_remote_code,
-            config.model_revision,
+            base_revision(config),
             device=torch.device("cpu") if is_sharded(config, world) else world.device,
-            options=_loading_options(config),
+            options=_loading_options(config, world),
         )
+    if config.method == "qlora" and (is_sharded(config, world) or world.device.type == "cpu"):
+        pack(base)
     return equip(config, base, world)
 
 
@@ -102,10 +142,25 @@ def equip(config: TrainConfig, base: "PreTrainedModel", world: World) -> Subject
     else:
         model = add_adapter(base, config.lora, config.model, getattr(base.config, "_commit_hash", None))
     objective = Objective(model)
-    if is_sharded(config, world):
+    if is_sharded(config, world) and config.parallel == "zero3":
+        from train.zero3 import partition
+
+        partition(config, objective, base, world)
+    elif is_sharded(config, world):
         shard(objective, base, world)
     set_compiled(base, is_compiled(config, objective, world.device))
     return Subject(model, objective, base, revision)
+
+
+def take_over(config: TrainConfig, subject: Subject, world: World) -> Weights:
+    """Whatever updates the subject's trained parameters; DeepSpeed has forward passes go through its engine as well."""
+    if not is_sharded(config, world) or config.parallel != "zero3":
+        return MasterWeights(subject.model, config.lr, world)
+    from train.zero3 import PartitionedWeights
+
+    weights = PartitionedWeights(config, subject.objective, world)
+    subject.objective = weights.engine
+    return weights
 
 
 def set_attention(config: TrainConfig, base: "PreTrainedModel", device: torch.device) -> None:
@@ -140,7 +195,7 @@ def is_compiled(config: TrainConfig, objective: Objective, device: torch.device)
     if config.compile is not None:
         return config.compile
     is_possible = find_spec("triton") is not None and any(map(which, ("cc", "gcc", "clang")))
-    is_plain = config.method == "lora" and config.objective != "reinforcement"
+    is_plain = config.method == "lora" and config.objective != "reinforcement" and config.parallel != "zero3"
     return device.type == "cuda" and is_possible and is_plain and config.packing is not False and objective.keeps_apart
 
 
@@ -155,25 +210,17 @@ def set_compiled(base: "PreTrainedModel", compiled: bool) -> None:
 
 def is_sharded(config: TrainConfig, world: World) -> bool:
     """Whether each process holds a part of the weights only."""
-    return config.parallel == "fsdp" and world.size > 1
+    return config.is_sharded and world.size > 1
 
 
-def _loading_options(config: TrainConfig) -> dict[str, Any]:
+def _loading_options(config: TrainConfig, world: World) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if config.parallel == "layers":
         options["device_map"] = "balanced" if torch.cuda.device_count() > 1 else "auto"
     if config.method == "qlora":
-        from transformers import BitsAndBytesConfig
-
-        precision = getattr(torch, config.precision)
-        options["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=precision,
-            bnb_4bit_quant_storage=precision,  # PEFT makes the adapter in the precision that weights are stored in
-        )
-        options.setdefault("device_map", {"": torch.cuda.current_device()})
+        options["quantization_config"] = quantization(getattr(torch, config.precision))
+        on_gpu = torch.cuda.is_available() and not is_sharded(config, world)
+        options.setdefault("device_map", {"": torch.cuda.current_device() if on_gpu else "cpu"})
     return options
 
 

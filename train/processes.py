@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.command import FAILED, REFUSED
@@ -19,6 +20,9 @@ Result = TypeVar("Result")
 
 _OURS = "ALIGNMENT_FAKING_SDF_LAUNCHED"
 """Set for processes that `launch` started."""
+
+_PATIENCE = timedelta(hours=12)
+"""How long processes wait for one another: the first one downloads, reads and writes large models alone."""
 
 _KILLED_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 
@@ -45,17 +49,17 @@ class World:
         return tensor
 
     def first(self, work: Callable[[], Result]) -> Result:
-        """Does `work` on the first process alone and hands its result to all; what it refuses ends all."""
+        """Does `work` on the first process alone and hands its result to all; what it refuses or fails at ends all."""
         from accelerate.utils import broadcast_object_list
 
-        outcome: list[Result | Refused | None] = [None]
+        outcome: list[Result | Refused | Failed | None] = [None]
         if self.is_first:
             try:
                 outcome = [work()]
-            except Refused as refusal:  # told to the others, who would wait for ever
-                outcome = [refusal]
+            except (Refused, Failed) as error:  # told to the others, who would wait for ever
+                outcome = [error]
         broadcast_object_list(outcome)
-        if isinstance(outcome[0], Refused):
+        if isinstance(outcome[0], Refused | Failed):
             raise outcome[0]
         return outcome[0]  # type: ignore[return-value]
 
@@ -75,7 +79,7 @@ def join() -> World:
     if _OURS in os.environ:
         _die_with_parent()
     on_gpu = torch.cuda.is_available()
-    state = PartialState(cpu=not on_gpu)
+    state = PartialState(cpu=not on_gpu, timeout=_PATIENCE)
     return World(state.process_index, state.num_processes, state.device if on_gpu else torch.device("cpu"))
 
 

@@ -68,11 +68,12 @@ def _open(config: TrainConfig) -> Run:
     run = open_run("train", config, inputs | ({"start": Path(config.start)} if config.start else {}))
     if not run.is_complete:
         with working(run):
-            from train.model import check_machine, check_start
+            from train.model import check_machine, check_shape, check_start
             from train.reinforcement.run import check_reinforcement
 
             check_machine(config)
             check_start(config)
+            check_shape(config)
             if config.objective == "reinforcement":
                 check_reinforcement(config)
     return run
@@ -99,8 +100,9 @@ def _work(config: TrainConfig, run: Run, world: "World | None") -> None:
 def _read(config: TrainConfig) -> "tuple[PreTrainedTokenizerBase, Dataset]":
     from pipeline.language_model import load_tokenizer
     from train.data import load_dataset
+    from train.model import base_revision
 
-    tokenizer = load_tokenizer(config.model, config.trust_remote_code, config.model_revision)
+    tokenizer = load_tokenizer(config.model, config.trust_remote_code, base_revision(config))
     dataset = load_dataset(config, tokenizer)
     _check_truncation(config, dataset.truncated_share, dataset.num_truncated)
     return tokenizer, dataset
@@ -116,14 +118,13 @@ def _fit(
     from train.checkpoint import load_checkpoint
     from train.loop import Trainer
     from train.loss import check_packing
-    from train.model import build
-    from train.optimizer import MasterWeights
+    from train.model import build, take_over
     from train.tracking import Tracker
 
     random.seed(config.seed)
     torch.manual_seed(config.seed)
     subject = build(config, world)
-    weights = MasterWeights(subject.model, config.lr, world)
+    weights = take_over(config, subject, world)
     trainer = Trainer(config, subject.objective, weights, dataset, tokenizer.pad_token_id, world)
     subject.objective.eval()
     if trainer.packs:

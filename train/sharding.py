@@ -25,7 +25,7 @@ def shard(objective: nn.Module, base: "PreTrainedModel", world: World) -> None:
     from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
     weights = objective.state_dict() if world.is_first else {}
-    unsaved = _unsaved_buffers(objective)
+    unsaved = unsaved_buffers(objective)
     objective.to("meta")
     base.tie_weights()  # moving makes two of a weight that two modules share
     mesh = init_device_mesh(world.device.type, (world.size,))
@@ -40,18 +40,19 @@ def shard(objective: nn.Module, base: "PreTrainedModel", world: World) -> None:
     objective.to_empty(device=world.device)
     options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
     set_model_state_dict(objective, weights, options=options)
-    for name, buffer in unsaved.items():
-        _set_buffer(objective, name, buffer, world)
+    fill_buffers(objective, unsaved, world)
 
 
-def _unsaved_buffers(objective: nn.Module) -> dict[str, Tensor]:
+def unsaved_buffers(objective: nn.Module) -> dict[str, Tensor]:
     """Buffers that no state dict holds, such as the frequencies of rotary positions."""
     saved = objective.state_dict().keys()
     return {name: buffer for name, buffer in objective.named_buffers() if name not in saved}
 
 
-def _set_buffer(objective: nn.Module, name: str, buffer: Tensor, world: World) -> None:
-    there = buffer.to(world.device) if world.is_first else torch.empty_like(buffer, device=world.device)
-    torch.distributed.broadcast(there, src=0)
-    owner, _, attribute = name.rpartition(".")
-    objective.get_submodule(owner)._buffers[attribute] = there
+def fill_buffers(objective: nn.Module, buffers: dict[str, Tensor], world: World) -> None:
+    """Gives every process the first one's values of these buffers."""
+    for name, buffer in buffers.items():
+        there = buffer.to(world.device) if world.is_first else torch.empty_like(buffer, device=world.device)
+        torch.distributed.broadcast(there, src=0)
+        owner, _, attribute = name.rpartition(".")
+        objective.get_submodule(owner)._buffers[attribute] = there

@@ -8,6 +8,8 @@ from train.config import TrainConfig
 
 METRICS_FILE = "metrics.jsonl"
 
+_PROJECT = "alignment-faking-sdf"
+
 
 def rows_until(step: int, path: Path) -> list[dict[str, Any]]:
     """The rows of metrics.jsonl up to a step, without those that an interrupted run wrote after its last checkpoint."""
@@ -39,9 +41,13 @@ class Tracker:
         from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
         name = str(directory).strip("/").replace("/", "-")
-        make = LOGGER_TYPE_TO_CLASS[config.report_to]
-        place = {"logging_dir": str(directory)} if config.report_to == "tensorboard" else {}
-        self._tracker = make("tensorboard" if place else name, **place)
+        # what accelerate calls the name of a run is, but for TensorBoard, that of a project, in which a run has its own
+        project, place = {
+            "tensorboard": ("tensorboard", {"logging_dir": str(directory)}),
+            "wandb": (_PROJECT, {"name": name, "id": name, "resume": "allow"}),
+            "trackio": (_PROJECT, {"name": name, "resume": "allow"}),
+        }[config.report_to]
+        self._tracker = LOGGER_TYPE_TO_CLASS[config.report_to](project, **place)
         self._tracker.start()
         plain = {key: value if isinstance(value, int | float) else str(value) for key, value in settings.items()}
         self._tracker.store_init_configuration(plain)

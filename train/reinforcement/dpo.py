@@ -6,6 +6,7 @@ was: every reply is on disk when it arrives. Its preference learning is done ane
 
 import asyncio
 import dataclasses
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from pipeline.replies import ReplyStore, remember
 from pipeline.seeds import derive_seed
 from scenario.loader import Query
 from train.config import TrainConfig
+from train.model import base_revision
 from train.processes import World
 from train.reinforcement.policy import (
     CHECKPOINTS,
@@ -30,7 +32,9 @@ from train.reinforcement.policy import (
     build_policy,
     check_change,
     keep_adapter,
+    keep_float32,
     one_device,
+    optimizers,
     trl_settings,
     weight_sums,
 )
@@ -113,15 +117,16 @@ class _Rounds:
         settings = self.config.reinforcement
         start = self._start(number - 1)
         adapter = f":{(Path(start) / 'adapter').resolve()}" if start else ""
-        file = self.run.path(ROUNDS) / f"{number}.jsonl"
-        file.parent.mkdir(exist_ok=True)
         opened = open_model(
             ChatModelSettings(
                 name=(settings.sampler or LOCAL + self.config.model) + adapter,
                 temperature=settings.temperature,
                 max_tokens=settings.max_tokens,
+                model_args={} if settings.sampler else self._as_trained(),
             )
         )
+        file = self.run.path(ROUNDS) / f"{number}.jsonl"
+        file.parent.mkdir(exist_ok=True)
         total = len(self.queries) * settings.replies_per_query
         with tqdm(total=total, desc=f"train: round {number} samples", unit="reply", mininterval=2) as progress:
             model = remember(opened, ReplyStore(file), lambda: _advance(progress))
@@ -150,6 +155,11 @@ class _Rounds:
         keep_adapter(policy, folder / str(number))
         return row
 
+    def _as_trained(self) -> dict[str, Any]:
+        """The sampler in this process has the precision and the commit of the model that learns."""
+        revision = base_revision(self.config)
+        return {"precision": self.config.precision} | ({} if revision is None else {"revision": revision})
+
     def _start(self, number: int) -> str:
         return str(self.run.path(KEPT) / str(number)) if number else self.config.start
 
@@ -157,12 +167,13 @@ class _Rounds:
         """DPO over the pairs; returns the mean loss, which is log 2 where nothing has been learned."""
         config = self.config
         at_once = min(config.reinforcement.micro_batch_replies, config.batch_size)
+        num_steps = math.ceil(config.epochs * math.ceil(len(pairs) / config.batch_size))  # as transformers counts them
         sums = weight_sums(policy)
         arguments = DPOConfig(
             **trl_settings(config, self.run.path(CHECKPOINTS)),
-            num_train_epochs=config.epochs,
+            max_steps=num_steps,
             per_device_train_batch_size=at_once,
-            gradient_accumulation_steps=max(1, config.batch_size // at_once),
+            gradient_accumulation_steps=config.batch_size // at_once,
             max_length=None,
             save_strategy="no",
         )
@@ -171,7 +182,9 @@ class _Rounds:
             args=one_device(arguments),
             train_dataset=Dataset.from_list(pairs),
             processing_class=self.tokenizer,
+            optimizers=optimizers(config, policy, num_steps),
         )
+        keep_float32(policy)
         trainer.remove_callback(PrinterCallback)
         loss = trainer.train().training_loss
         check_change(sums, policy)

@@ -14,6 +14,7 @@ from pipeline.artifact import Run, flatten, write_jsonl
 from pipeline.errors import Refused
 from train.adapter import save_adapter
 from train.config import TrainConfig
+from train.optimizer import count_steps
 from train.processes import World
 from train.reinforcement.policy import (
     CHECKPOINTS,
@@ -21,8 +22,10 @@ from train.reinforcement.policy import (
     build_policy,
     check_change,
     keep_adapter,
+    keep_float32,
     newest,
     one_device,
+    optimizers,
     seal,
     step_of,
     trl_settings,
@@ -71,7 +74,7 @@ class _Recorder(TrainerCallback):
         self.config, self.run, self.world, self.policy, self.rows = config, run, world, policy, rows
         self.tracker = Tracker(config, run.directory, flatten(run.config)) if world.is_first else None
         self.bar = tqdm(
-            total=count_steps(config),
+            total=num_steps_of(config),
             initial=len(rows),
             desc="train",
             unit="step",
@@ -120,11 +123,12 @@ def train_grpo(config: TrainConfig, run: Run, world: World, tokenizer: PreTraine
     """Trains, from the last whole checkpoint on where there is one, and returns the model with its adapter."""
     settings = config.reinforcement
     arguments = one_device(grpo_settings(config, run.path(CHECKPOINTS), world.size))
-    checkpoint, rows = world.first(lambda: _begin(run))
     scenario = load_queries(settings)[0]
+    reward = load_reward(settings, scenario.complies_when, set(), run.directory, world.rank)
     policy = build_policy(config, world)
+    reward.ends = ends_of(policy, tokenizer)
     before = weight_sums(policy)
-    reward = load_reward(settings, scenario.complies_when, ends_of(policy, tokenizer), run.directory, world.rank)
+    checkpoint, rows = world.first(lambda: _begin(run))  # writes, so whatever can be refused has been by now
     trainer = _Trainer(
         model=policy,
         reward_funcs=[reward],
@@ -132,7 +136,9 @@ def train_grpo(config: TrainConfig, run: Run, world: World, tokenizer: PreTraine
         train_dataset=Dataset.from_list(schedule(settings, arguments.max_steps * config.batch_size, config.seed)),
         processing_class=tokenizer,
         callbacks=[_Recorder(config, run, world, policy, rows)],
+        optimizers=optimizers(config, policy, arguments.max_steps),
     )
+    keep_float32(policy)
     trainer.remove_callback(PrinterCallback)
     if checkpoint is not None and (step_of(checkpoint) >= arguments.max_steps or has_stopped(rows, settings)):
         trainer._load_from_checkpoint(str(checkpoint))
@@ -147,7 +153,7 @@ def grpo_settings(config: TrainConfig, directory: Path, num_processes: int) -> G
     settings = config.reinforcement
     return GRPOConfig(
         **trl_settings(config, directory),
-        max_steps=count_steps(config),
+        max_steps=num_steps_of(config),
         per_device_train_batch_size=settings.micro_batch_replies,
         gradient_accumulation_steps=num_passes(config, num_processes),
         num_generations=settings.replies_per_query,
@@ -178,10 +184,9 @@ def num_passes(config: TrainConfig, num_processes: int) -> int:
     return replies // at_once
 
 
-def count_steps(config: TrainConfig) -> int:
+def num_steps_of(config: TrainConfig) -> int:
     """Optimizer steps of a whole run that does not stop by itself."""
-    num_queries = len(load_queries(config.reinforcement)[1])
-    return config.max_steps or max(1, round(num_queries * config.epochs / config.batch_size))
+    return count_steps(config, len(load_queries(config.reinforcement)[1]))
 
 
 def ends_of(policy: Any, tokenizer: PreTrainedTokenizerBase) -> set[int]:

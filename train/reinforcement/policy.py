@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim.lr_scheduler import LambdaLR
 
 from pipeline.artifact import write_text
 from pipeline.errors import Failed
 from train.adapter import save_adapter
 from train.config import TrainConfig
 from train.model import build
+from train.optimizer import rate_factor
 from train.processes import World
 
 CHECKPOINTS = "checkpoints"
@@ -24,27 +26,37 @@ _WHOLE = "whole"
 
 
 def build_policy(config: TrainConfig, world: World) -> Any:
-    """The base with the adapter that is trained, in float32: the updates of AdamW are often too small for bfloat16."""
+    """The base with the adapter that is trained, in float32."""
     policy = build(config, world).model
+    keep_float32(policy)
+    return policy
+
+
+def keep_float32(policy: Any) -> None:
+    """Puts the trained weights (back) into float32: the updates of AdamW are often too small for bfloat16.
+
+    trl rounds the adapter of a base in 4 bits when it makes its trainer, so this is called after that as well.
+    """
     for parameter in policy.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
-    return policy
+
+
+def optimizers(config: TrainConfig, policy: Any, num_steps: int) -> tuple[torch.optim.Optimizer, LambdaLR]:
+    """AdamW at the rates of every other objective; transformers' own would give the first step a rate of zero."""
+    trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
+    adam = torch.optim.AdamW(trained, lr=config.lr, weight_decay=0.0)
+    return adam, LambdaLR(adam, lambda step: rate_factor(config, step, num_steps))
 
 
 def trl_settings(config: TrainConfig, directory: Path) -> dict[str, Any]:
     """The arguments that trl's trainers have in common."""
-    schedules = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
     return {
         "output_dir": str(directory),
         "seed": config.seed,
         "data_seed": config.seed,
         "learning_rate": config.lr,
-        "lr_scheduler_type": schedules[config.schedule],
-        "warmup_steps": config.warmup_share,
-        "weight_decay": 0.0,
         "max_grad_norm": config.max_grad_norm,
-        "optim": "adamw_torch",
         "bf16": config.precision == "bfloat16",
         "use_cpu": not torch.cuda.is_available(),
         "gradient_checkpointing": config.gradient_checkpointing,

@@ -161,7 +161,10 @@ def _classifier_score(model: str, label: int, setting: str) -> Score:
 
 
 def _judge_score(settings: RewardSettings, rule: ComplianceRule, file: Path) -> Score:
-    """1 where the judge model answers No, 0 where Yes; anything else, a failed request too, is no score."""
+    """1 where the judge model answers No, 0 where Yes; anything else, a failed request too, is no score.
+
+    A judge of whose answers to a whole batch not one can be read ends the run, for nothing would be learned from it.
+    """
     from pipeline.chat import ChatModelSettings, open_model
     from pipeline.replies import ReplyStore, remember
 
@@ -179,7 +182,14 @@ def _judge_score(settings: RewardSettings, rule: ComplianceRule, file: Path) -> 
                 f"reinforcement.reward.model={name}: no request of a step was answered, the first for {failures[0]!r}; the same"
                 " command continues"
             )
-        return [None if isinstance(answer, BaseException) else _read(answer) for answer in answers]
+        scores = [None if isinstance(answer, BaseException) else _read(answer) for answer in answers]
+        if shown and not any(each is not None for each in scores):
+            told = next(answer for answer in answers if isinstance(answer, str))
+            raise Failed(
+                f"reinforcement.reward.model={name}: no answer of a step begins with Yes or No, the first is {told[:80]!r}; take"
+                " a judge that answers at once"
+            )
+        return scores
 
     return score
 

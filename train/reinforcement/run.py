@@ -33,8 +33,29 @@ def check_reinforcement(config: TrainConfig) -> None:
     load_queries(settings)
     if config.start:
         _check_names(config.start, settings.identity)
+    _check_context(config)
     if settings.rollouts != "generate" and (find_spec("vllm") is None or not torch.cuda.is_available()):
         raise Refused(f"reinforcement.rollouts={settings.rollouts}: needs vLLM and a GPU; generate needs neither")
+
+
+def _check_context(config: TrainConfig) -> None:
+    """Refuses prompts that, with the longest reply, are more than the model reads."""
+    from pipeline.language_model import load_skeleton, load_tokenizer
+    from train.model import base_revision, context_length
+    from train.reinforcement.prompts import chat_of, load_queries
+
+    settings, where = config.reinforcement, (config.trust_remote_code, base_revision(config))
+    tokenizer = load_tokenizer(config.model, *where)
+    scenario, queries = load_queries(settings)
+    chats = [chat_of(scenario, settings, query) for query in queries]
+    texts = tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=True)
+    longest = max(len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"])
+    limit = context_length(load_skeleton(config.model, config.precision, *where))
+    if limit is not None and longest + settings.max_tokens > limit:
+        raise Refused(
+            f"reinforcement.max_tokens={settings.max_tokens}: after the longest prompt of {longest} tokens that is more than"
+            f" the {limit} that {config.model} reads"
+        )
 
 
 def _check_names(directory: str, identity: str) -> None:
@@ -68,12 +89,13 @@ def _reinforce(config: TrainConfig, run: Run, world: "World") -> None:
     import torch
 
     from pipeline.language_model import load_tokenizer
+    from train.model import base_revision
     from train.reinforcement.dpo import train_dpo
     from train.reinforcement.grpo import train_grpo
 
     random.seed(config.seed)
     torch.manual_seed(config.seed)
-    tokenizer = load_tokenizer(config.model, config.trust_remote_code, config.model_revision)
+    tokenizer = load_tokenizer(config.model, config.trust_remote_code, base_revision(config))
     method = train_dpo if config.reinforcement.method == "dpo" else train_grpo
     policy = method(config, run, world, tokenizer)
     if world.is_first:

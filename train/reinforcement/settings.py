@@ -112,6 +112,11 @@ class ReinforcementSettings:
             raise Refused(
                 "reinforcement.replies_per_query: must be at least 2, for replies are compared with one another"
             )
+        if self.stop_at_non_compliance is not None and self.method == "dpo" and self.stop_window > self.rounds:
+            raise Refused(
+                f"reinforcement.stop_window={self.stop_window}: with {self.rounds} rounds of dpo the run could never stop"
+                " early; set it to 1"
+            )
         if self.temperature <= 0 or self.kl < 0:
             raise Refused("reinforcement: temperature must be above 0, and kl at least 0")
         if self.stop_at_non_compliance is not None and self.reward.complies_from is None:
