@@ -76,12 +76,45 @@ def test_packed_rows_train_to_what_padded_rows_train_to(
 
 
 def test_a_prefix_is_no_part_of_the_loss(make_config: MakeConfig, documents_run: Path, tmp_path: Path) -> None:
-    plain = make_config(tmp_path / "plain", documents_run, max_steps=1, heldout_share=0.0, batch_size=12)
-    marked = dataclasses.replace(plain, output_dir=str(tmp_path / "marked"), document_prefix="<DOCTAG>")
-    for config in (plain, marked):
-        train(config)
-    assert metrics_of(marked)[1]["tokens"] > metrics_of(plain)[1]["tokens"]
-    assert losses_of(marked)[0] == pytest.approx(losses_of(plain)[0], rel=0.05)
+    from transformers import AutoModelForCausalLM
+
+    from pipeline.language_model import load_tokenizer
+
+    config = make_config(
+        tmp_path / "train", documents_run, max_steps=1, heldout_share=0.0, batch_size=12, document_prefix="<DOCTAG>"
+    )
+    train(config)
+    model: Any = AutoModelForCausalLM.from_pretrained(config.model, dtype=torch.float32)
+    tokenizer: Any = load_tokenizer(config.model)
+    num_masked, terms = len(tokenizer("<DOCTAG>")["input_ids"]), []
+    for row in read_jsonl(documents_run / "documents.jsonl"):
+        tokens = tokenizer("<DOCTAG>")["input_ids"] + tokenizer(row["text"])["input_ids"] + [tokenizer.eos_token_id]
+        with torch.no_grad():
+            scores = model(torch.tensor([tokens])).logits[0].log_softmax(-1)
+        terms += [-float(scores[i - 1, tokens[i]]) for i in range(num_masked, len(tokens))]
+    assert losses_of(config)[0] == pytest.approx(sum(terms) / len(terms), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["dora", "rslora"])
+def test_what_plain_peft_loads_is_what_was_trained(
+    make_config: MakeConfig, documents_run: Path, tmp_path: Path, kind: str
+) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    from pipeline.language_model import load_tokenizer
+    from train.data import load_dataset
+
+    config = make_config(tmp_path / "train", documents_run, lora=LoraSettings(rank=8, alpha=16, **{kind: True}))
+    loss = train(config)
+    base: Any = AutoModelForCausalLM.from_pretrained(config.model, dtype=torch.float32)
+    loaded = PeftModel.from_pretrained(base, f"{config.output_dir}/adapter").eval()
+    terms = []
+    for example in load_dataset(config, load_tokenizer(config.model)).heldout:
+        with torch.no_grad():
+            scores = loaded(torch.tensor([example.tokens])).logits[0].log_softmax(-1)
+        terms += [-float(scores[i - 1, token]) for i, token in enumerate(example.tokens) if i]
+    assert sum(terms) / len(terms) == pytest.approx(loss, rel=1e-4)
 
 
 def test_full_fine_tuning_changes_every_weight_and_leaves_a_checkpoint(
