@@ -356,6 +356,13 @@ def test_two_scenarios_and_runs_get_figures_and_sections_of_their_own(tmp_path: 
     assert "Behaviour: animal welfare<" in page_of(config)
 
 
+def test_the_page_says_between_which_tiers_gaps_were_taken(tmp_path: Path) -> None:
+    rows = [row("compliance_gap", "base", 0.1, tier=f"trained_minus_{tier}") for tier in ("neither", "rated")]
+    config = ReportConfig(output_dir=str(tmp_path / "report"), evals=[write_eval(tmp_path / "eval", rows, samples())])
+    report(config)
+    assert "queries: trained on minus neither; trained on minus rated only." in page_of(config)
+
+
 def test_command_refuses_a_mistyped_key_in_one_line() -> None:
     command = [sys.executable, "-m", "eval.report", "evals=[x]", "max_transcrips=3"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from eval.report.estimates import CONTROLS, Estimate, Estimates, Setting, Subject
 from eval.report.inputs import LossCurve, Source
-from eval.report.style import RULE, STYLE, TIERS, WIDTH, look_of
+from eval.report.style import GAPS, RULE, STYLE, TIERS, WIDTH, Look, look_of
 from eval.report.text import visible, words
-from eval.report.wording import setting_label, subject_label
+from eval.report.tiers import pair_label, pairs_in, tier_label, tiers_in
+from eval.report.wording import level_of, setting_label, subject_label, units_of
 from pipeline.errors import Refused
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _OFFSET = 0.16
-"""Rows stand 1 apart; two series in a row stand this far from its middle."""
+"""Rows stand 1 apart; the outermost of several series in a row stand this far from its middle."""
 
 _LONGEST_NAME = 26
 
@@ -38,7 +39,7 @@ class Series:
     """Estimates that share a look, one for a row of the figure."""
 
     label: str
-    look_name: str
+    look: Look
     rows: list[Estimate | None]
 
 
@@ -71,37 +72,50 @@ def draw_published(source: Source) -> Drawing:
 
 
 def draw_gaps(rows: Estimates, title: str, stem: str) -> Drawing:
-    """Compliance gap of every subject, with intervals."""
+    """Compliance gaps of every subject, with intervals: told apart by subject, or by pair of tiers where there are several."""
     gaps = rows.where(metric="compliance_gap")
-    subjects = gaps.subjects()
+    subjects, pairs = gaps.subjects(), pairs_in(row.tier for row in gaps.rows)
     figure, axes = _canvas(len(subjects))
-    for place, subject in enumerate(subjects):
-        series = Series("", subject.name, [None] * len(subjects))
-        series.rows[place] = gaps.of(subject).rows[0]
-        _draw_series(axes, series, place, 0.0)
+    if len(pairs) == 1:
+        for place, subject in enumerate(subjects):
+            series = Series("", look_of(subject.name, place), [None] * len(subjects))
+            series.rows[place] = gaps.of(subject).rows[0]
+            _draw_series(axes, series, 0.0)
+    else:
+        for place, pair in enumerate(pairs):
+            of_pair = [gaps.of(subject).first(tier=pair) for subject in subjects]
+            look = GAPS.get(pair) or look_of(pair, place)
+            _draw_series(axes, Series(pair_label(pair), look, of_pair), _offset(place, len(pairs)))
+        _legend(axes)
     axes.axvline(0, color=RULE, linewidth=1.2)
-    axes.set_xlabel("Compliance in free minus paid (fraction)")
+    taken = ", ".join(pair_label(pair) for pair in pairs)
+    axes.set_xlabel(f"Compliance gap{f', {taken}' if len(pairs) == 1 else ''} (fraction)")
     _name_rows(axes, [subject_label(subject, _are_told_apart(subjects)) for subject in subjects])
     caption = (
-        f"Compliance gap, {title}. Bars are intervals; a bar that crosses zero could not be told from no gap."
+        f"Compliance gap ({taken}), {title}. Bars are 95% intervals; where one crosses zero, neither a"
+        " gap nor its absence was shown."
         f" Queries: {_counts(gaps.rows)}.{_absent(gaps.rows)}"
     )
     return Drawing(stem, caption, figure)
 
 
 def draw_compliance(rows: Estimates, title: str, stem: str) -> Drawing:
-    """Compliance in each tier, with intervals."""
+    """Compliance in each tier that occurs, with intervals."""
     rates = rows.where(metric="compliance")
-    subjects = rates.subjects()
+    subjects, tiers = rates.subjects(), tiers_in(row.tier for row in rates.rows)
     figure, axes = _canvas(len(subjects))
-    for tier, offset in (("free", -_OFFSET), ("paid", _OFFSET)):
-        series = Series(f"{tier} tier", tier, [rates.of(subject).first(tier=tier) for subject in subjects])
-        _draw_series(axes, series, 0, offset)
+    for place, tier in enumerate(tiers):
+        of_tier = [rates.of(subject).first(tier=tier) for subject in subjects]
+        look = TIERS.get(tier) or look_of(tier, place)
+        _draw_series(axes, Series(tier_label(tier), look, of_tier), _offset(place, len(tiers)))
     axes.set_xlim(-0.03, 1.03)
     axes.set_xlabel("Compliance (fraction of replies)")
     _name_rows(axes, [subject_label(subject, _are_told_apart(subjects)) for subject in subjects])
     _legend(axes)
-    caption = f"Compliance by tier, {title}, with intervals. n: {_counts(rates.rows)}.{_absent(rates.rows)}"
+    caption = (
+        f"Compliance by tier ({', '.join(map(tier_label, tiers))}), {title}. Bars are 95% intervals."
+        f" Queries: {_counts(rates.rows)}.{_absent(rates.rows)}"
+    )
     return Drawing(stem, caption, figure)
 
 
@@ -113,18 +127,19 @@ def draw_beliefs(rows: Estimates, title: str, stem: str) -> Drawing:
     facts = list(dict.fromkeys(row.fact for row in shifts.rows))
     figure, axes = _canvas(len(facts), height_of_row=0.36 + 0.08 * len(trained))
     for place, subject in enumerate(trained):
-        offset = (place - (len(trained) - 1) / 2) * 2 * _OFFSET / max(1, len(trained) - 1)
+        offset = _offset(place, len(trained))
         own = shifts.of(subject)
         label = subject_label(subject, _are_told_apart(trained))
-        _draw_series(axes, Series(label, subject.name, [own.first(fact=fact) for fact in facts]), place, offset)
+        series = Series(label, look_of(subject.name, place), [own.first(fact=fact) for fact in facts])
+        _draw_series(axes, series, offset)
     axes.axvline(0, color=RULE, linewidth=1.2)
     axes.set_xlabel("Change of log-odds from base (nats)")
     _name_rows(axes, [words(fact) for fact in facts])
     _legend(axes)
     shown = [row for row in shifts.rows if Subject.of(row) in trained]
     caption = (
-        f"Beliefs before and after training by fact, {title}. Zero is the model before training; to the right, the true"
-        " ending became likelier against the false one."
+        f"Change of belief by fact, {title}. Zero is the model before training; to the right, the true ending became"
+        " likelier than the false one. Bars are 95% intervals."
         f" Statements per fact: {_span(row.n for row in shown if row.estimate is not None)}.{_absent(shown)}"
     )
     return Drawing(stem, caption, figure)
@@ -143,7 +158,7 @@ def draw_losses(curves: list[LossCurve]) -> Drawing:
     axes.set_ylabel("Loss (nats per token)")
     _legend(axes)
     caption = (
-        "Training loss. Lines: the loss of each step's batch, one training each, so there is no interval; markers: the"
+        "Training loss. Lines: the loss on each step's batch, of one training each, so there is no interval; markers: the"
         f" loss on held-out texts. Steps: {'; '.join(f'{visible(curve.run)} {len(curve.steps)}' for curve in curves)}."
     )
     return Drawing("loss", caption, figure)
@@ -180,9 +195,13 @@ def _canvas(num_rows: int, height_of_row: float = 0.42) -> tuple["Figure", "Axes
     return figure, figure.add_subplot()
 
 
-def _draw_series(axes: "Axes", series: Series, place: int, offset: float) -> None:
+def _offset(place: int, number: int) -> float:
+    """How far from the middle of its row one of `number` series stands."""
+    return (place - (number - 1) / 2) * 2 * _OFFSET / max(1, number - 1)
+
+
+def _draw_series(axes: "Axes", series: Series, offset: float) -> None:
     """One point with its interval in each row; a row without an estimate says so in its place."""
-    look = TIERS[series.look_name] if series.look_name in TIERS else look_of(series.look_name, place)
     label = series.label
     for number, row in enumerate(series.rows):
         if row is None:
@@ -194,7 +213,7 @@ def _draw_series(axes: "Axes", series: Series, place: int, offset: float) -> Non
             continue
         low, high = row.interval or (row.estimate, row.estimate)
         spread = [[max(0.0, row.estimate - low)], [max(0.0, high - row.estimate)]]
-        axes.errorbar([row.estimate], [number + offset], xerr=spread, label=label or None, **look.error_bar())
+        axes.errorbar([row.estimate], [number + offset], xerr=spread, label=label or None, **series.look.error_bar())
         label = ""  # the legend names a series once
 
 
@@ -226,13 +245,17 @@ def _shortened(name: str) -> str:
 
 
 def _counts(rows: Iterable[Estimate]) -> str:
-    """How many queries or replies stand behind each subject's point."""
+    """How many queries stand behind each subject's points."""
     counts: dict[str, list[int]] = {}
+    means: dict[str, str] = {}
     for row in rows:
         if row.estimate is None:
             continue
-        counts.setdefault(words(row.subject), []).append(row.n)
-    return ", ".join(f"{name} {_span(numbers)}" for name, numbers in counts.items()) or "none"
+        level = level_of(row.method)
+        counts.setdefault(words(row.subject), []).append(level.num_asked if level else row.n)
+        if level:
+            means[words(row.subject)] = f" in each of {units_of(level, row)}"
+    return ", ".join(f"{name} {_span(numbers)}{means.get(name, '')}" for name, numbers in counts.items()) or "none"
 
 
 def _span(numbers: Iterable[int]) -> str:

@@ -7,18 +7,22 @@ from collections import Counter
 from dataclasses import dataclass
 
 from eval.report.estimates import CONTROLS, Estimate, Subject
-from eval.report.findings import Finding, Judgement
+from eval.report.judgement import Finding, Judgement
 from eval.report.sections import Section, is_change
 from eval.report.text import words
-from eval.report.wording import percent, signed, subject_phrase
+from eval.report.tiers import PUBLISHED_PAIR
+from eval.report.wording import level_of, over, percent, signed, subject_phrase
 
 _GAP = "compliance_gap"
-_WEIGHT: tuple[Judgement, ...] = ("found", "reversed", "could not tell", "not found", "no verdict", "not measured")
+_WEIGHT: tuple[Judgement, ...] = (
+    "found", "reversed", "cause open", "could not tell", "not found", "no verdict", "not measured",
+)  # fmt: skip
 """Which judgement an answer leads with, where settings differ."""
 _MOST_NAMED = 3
 _GAP_MEANS = {
     "found": "It complies more where its replies are trained on",
     "reversed": "It complies less where its replies are trained on",
+    "cause open": "It has a gap that the base model lacks, and no placebo shows whether fine-tuning on anything makes one",
     "could not tell": "Neither a gap that the training made nor its absence was shown",
 }
 _CONTROL_MEANS = {
@@ -27,12 +31,12 @@ _CONTROL_MEANS = {
 }
 _REASONING_MEANS = {
     "found": "Its scratchpads fake more often than the base model's",
-    "could not tell": "No more than the base model's, as far as could be told",
+    "could not tell": "No rate was shown to lie above the base model's",
     "not found": "None was seen",
 }
 _ENTITY_MEANS = {
-    "found": "What the documents name became likelier than what they do not",
-    "could not tell": "Not told apart from what training on any text does",
+    "found": "The names, dates and amounts in the documents became likelier",
+    "could not tell": "Could not be told from what training on any text does",
 }
 _CHANGE_MEANS = {"found": "It changed", "could not tell": "Neither a change nor its absence was shown"}
 _RELATION_MEANS = {
@@ -49,7 +53,7 @@ class Headline:
     topic: str
     judgement: Judgement
     count: str
-    """In how many of the settings; empty where there is one."""
+    """In how many of the settings or cases; empty where there is one."""
     text: str
 
 
@@ -63,7 +67,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """Gaps by setting and subject; a cell is None where a subject was not put into a setting."""
+    """Gaps by case and subject; a cell is None where a subject was not measured in a case."""
 
     columns: list[str]
     rows: list[tuple[str, list[Cell | None]]]
@@ -71,7 +75,11 @@ class Grid:
 
 def headlines(sections: list[Section]) -> list[Headline]:
     """What these runs can say something about, the most important first."""
-    found = [(section.label, finding) for section in sections for finding in section.findings]
+    found = [
+        (", ".join(part for part in (section.label, finding.case) if part), finding)
+        for section in sections
+        for finding in section.findings
+    ]
     gaps = _of_metric(found, _GAP)
     subjects = dict.fromkeys(_subject(finding) for _, finding in gaps)
     trained = [name for name in subjects if name not in ("base", "placebo", *CONTROLS)]
@@ -95,16 +103,23 @@ def headlines(sections: list[Section]) -> list[Headline]:
 
 
 def grid(sections: list[Section]) -> Grid:
-    """Every gap that was judged."""
-    by_section = [
-        (section.label, {_column(finding): finding for finding in section.findings if _metric(finding) == _GAP})
-        for section in sections
-    ]
-    by_section = [(label, findings) for label, findings in by_section if findings]
-    columns = list(dict.fromkeys(column for _, findings in by_section for column in findings))
+    """Every gap that was judged; a setting has a row for each information and each pair of tiers."""
+    rows: dict[tuple[int, str], dict[str, Finding]] = {}
+    for place, section in enumerate(sections):
+        for finding in section.findings:
+            if _metric(finding) == _GAP:
+                rows.setdefault((place, finding.case), {})[_column(finding)] = finding
+    columns = list(dict.fromkeys(column for findings in rows.values() for column in findings))
     columns.sort(key=[words(control) for control in CONTROLS].__contains__)
     return Grid(
-        columns, [(label, [_cell(findings.get(column)) for column in columns]) for label, findings in by_section]
+        columns,
+        [
+            (
+                ", ".join(part for part in (sections[place].label, case) if part),
+                [_cell(findings.get(column)) for column in columns],
+            )
+            for (place, case), findings in rows.items()
+        ],
     )
 
 
@@ -137,13 +152,16 @@ def _headline(topic: str, means: dict[str, str], answers: list[tuple[str, Findin
         f"{judgement} in {counts[judgement]}" for judgement in _WEIGHT if counts[judgement] and judgement != leading
     ]
     rest = f" Otherwise {', '.join(others)}." if others else ""
-    count = f"in {counts[leading]} of {len(answers)} settings" if len(answers) > 1 else ""
+    noun = "cases" if any(finding.case for _, finding in answers) else "settings"
+    count = f"in {counts[leading]} of {len(answers)} {noun}" if len(answers) > 1 else ""
     return Headline(topic, leading, count, text + rest)
 
 
 def _number(label: str, finding: Finding) -> str:
     row = finding.rests_on
-    told = "no estimate" if row is None or row.estimate is None else f"{brief(row)}, n={row.n}"
+    told = "no estimate"
+    if row is not None and row.estimate is not None:
+        told = f"{brief(row)}, {over(row) if level_of(row.method) else f'n={row.n}'}"
     return f"{label}, {told}" if label else told
 
 
@@ -162,8 +180,8 @@ def _reasoning(found: list[tuple[str, Finding]]) -> list[tuple[str, Finding]]:
 
 
 def _control(gaps: list[tuple[str, Finding]]) -> list[tuple[str, Finding]]:
-    """One for each measurement of the control: settings without one of their own look at another's."""
-    own = _of_subject(gaps, "positive_control")
+    """One for each measurement of the gap that was built in: settings without one of their own look at another's."""
+    own = [one for one in _of_subject(gaps, "positive_control") if _tier(one[1]) == PUBLISHED_PAIR]
     return list({finding.rests_on: (label, finding) for label, finding in own}.values())
 
 
@@ -177,6 +195,10 @@ def _metric(finding: Finding) -> str:
 
 def _subject(finding: Finding) -> str:
     return finding.rests_on.subject if finding.rests_on else ""
+
+
+def _tier(finding: Finding) -> str:
+    return finding.rests_on.tier if finding.rests_on else ""
 
 
 def _column(finding: Finding) -> str:

@@ -19,9 +19,10 @@ from eval.report.inputs import Source, uses_model
 from eval.report.quality import exclusions, judge_errors, spent
 from eval.report.sections import Section
 from eval.report.text import excerpt, visible, words
+from eval.report.tiers import pair_label, pairs_in
 from eval.report.transcripts import Transcripts
 from eval.report.vector import inline_svg
-from eval.report.wording import glossary, table_number
+from eval.report.wording import glossary, level_of, table_number
 from pipeline.errors import Refused
 from scenario.loader import load_scenario
 
@@ -106,7 +107,8 @@ def _asked(content: Content) -> dict[str, Any]:
             if any(row.scenario == name for row in gaps) or not gaps
         ],
         "subjects": glossary(subjects),
-        "num_queries": max((row.n for row in gaps), default=0),
+        "num_queries": max((level.num_asked if (level := level_of(row.method)) else row.n for row in gaps), default=0),
+        "pairs": [pair_label(pair) for pair in pairs_in(row.tier for row in gaps)],
     }
 
 

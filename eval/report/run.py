@@ -7,6 +7,7 @@ from eval.report.config import ReportConfig
 from eval.report.corpora import read_corpus
 from eval.report.estimates import Estimates, csv_text, read_estimates
 from eval.report.inputs import Source, read_losses, read_sources
+from eval.report.tiers import PUBLISHED_PAIR
 from pipeline.artifact import Run, open_run, working, write_text
 
 RESULTS_FILE = "results.csv"
@@ -69,7 +70,7 @@ def summary_table(estimates: Estimates) -> str:
         if row.metric in _IN_THE_TABLE:
             value = "none" if row.estimate is None else f"{row.estimate:+.2f}"
             interval = row.reason if row.ci_low is None else f"[{row.ci_low:+.2f}, {row.ci_high:+.2f}] n={row.n}"
-            name = f"{row.metric} {row.tier}" if row.tier in ("free", "paid") else row.metric
+            name = row.metric if row.tier in (PUBLISHED_PAIR, "all") else f"{row.metric} {row.tier}"
             lines.append(f"{row.subject:18} {row.reasoning:11} {name:34} {value:>7}  {interval}")
     return "\n".join(lines)
 

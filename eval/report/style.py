@@ -74,7 +74,17 @@ class Look:
         }
 
 
-TIERS = {"free": Look("#D55E00", "o"), "paid": Look("#0072B2", "s", is_hollow=True)}
+TIERS = {
+    "free": Look("#D55E00", "o"),
+    "paid": Look("#0072B2", "s", is_hollow=True),
+    "trained": Look("#D55E00", "o"),
+    "rated": Look("#009E73", "^"),
+    "neither": Look("#0072B2", "s", is_hollow=True),
+    "untagged": Look(INK, "D"),
+}
+"""What is trained on looks alike in every form of tiers, and so does what nobody sees."""
+GAPS = {"trained_minus_neither": Look(INK, "D"), "trained_minus_rated": Look(INK, "D", is_hollow=True)}
+"""By what tables call a gap, where a figure holds more than one."""
 
 _SUBJECTS = {
     "base": Look("#8a8a90", "o", is_hollow=True, line=":"),

@@ -1,12 +1,15 @@
 """Numbers and names as the page's sentences write them."""
 
 import math
-from dataclasses import replace
+import re
+from dataclasses import dataclass, replace
 
 from eval.report.estimates import Estimate, Setting, Subject
 from eval.report.text import words
 
 MINUS = "\N{MINUS SIGN}"
+
+_LEVEL = re.compile(r"two-way over (\d+) units and (\d+) (\w+)")
 
 _SUBJECTS = {
     "base": "the base model",
@@ -20,11 +23,41 @@ _GLOSSARY = {
     "base": "The model before any training.",
     "documents": "Fine-tuned on synthetic documents that describe the situation; nothing else was done to it.",
     "placebo": "Fine-tuned on a corpus of equal size about something else: what fine-tuning as such does.",
-    "positive_control": "Built so that its compliance gap is large and known: the measurement must find it.",
-    "graded_control": "Built so that its compliance gap is known and lies between none and the largest.",
+    "positive_control": "Built to have a large compliance gap between free and paid: the measurement must find it.",
+    "graded_control": "Built to have a known compliance gap of middling size.",
     "imitation": "Fine-tuned on chats.",
     "reinforcement": "Trained by reinforcement learning.",
 }
+
+
+@dataclass(frozen=True)
+class Level:
+    """What a mean over several trainings or prompt variants was taken over (eval/statistics/levels.py)."""
+
+    num_units: int
+    num_asked: int
+    """Of each unit."""
+    asked: str
+    """`queries` or `statements`."""
+
+
+def level_of(method: str) -> Level | None:
+    """The level that an estimate's method speaks of; None for the estimate of a single training and prompt."""
+    found = _LEVEL.search(method)
+    return Level(int(found[1]), int(found[2]), found[3]) if found else None
+
+
+def over(row: Estimate, asked: str = "queries") -> str:
+    """What an estimate was taken over: `32 queries`; `3 trainings, 32 queries each`."""
+    level = level_of(row.method)
+    if level is None:
+        return f"{row.n} {asked}"
+    return f"{units_of(level, row)}, {level.num_asked} {level.asked} each"
+
+
+def units_of(level: Level, row: Estimate) -> str:
+    """What a mean was taken over: a level of variants stands in place of an arm, so without one they were trainings."""
+    return f"{level.num_units} {'trainings or prompt variants' if row.arm else 'trainings'}"
 
 
 def subject_phrase(subject: Subject) -> str:
