@@ -230,9 +230,9 @@ def test_page_shows_the_numbers_of_findings_tables_and_provenance(ordinary: Repo
 def test_page_counts_what_was_left_out_and_what_it_took(ordinary: ReportConfig) -> None:
     page = page_of(ordinary)
     # six queries, two tiers, two repeats of four subjects; one query's paid replies cannot be read
-    assert f"{96 - 8} of 96 replies could be read" in page
+    assert f"{96 - 8} of 96 replies could be read and judged" in page
     assert "2 malformed" in page
-    assert "its error is that of a calibration run" in page
+    assert "the run was given no calibration of it" in page
     assert ">14,400<" in page  # tokens of two trainings
 
 
@@ -240,7 +240,7 @@ def test_page_gives_the_judges_own_error(tmp_path: Path) -> None:
     judged = [sample | {"compliance_judge": "refusal_rules"} for sample in samples()]
     config = ReportConfig(output_dir=str(tmp_path / "report"), evals=[write_eval(tmp_path / "eval", [], judged)])
     report(config)
-    found = re.search(r"refusal_rules</th><td class=\"number\">96</td>\s*<td>([\d.]+)% \(", page_of(config))
+    found = re.search(r"refusal_rules</th><td class=\"number\">88</td>\s*<td>([\d.]+)% \(", page_of(config))
     assert found
     assert 0 < float(found[1]) < 100
 

@@ -12,7 +12,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from eval.report.browser import filters_of, inert_json
+from eval.report.browser import filters_of, inert_json, told
 from eval.report.config import ReportConfig
 from eval.report.draw import draw
 from eval.report.inputs import read_sources
@@ -77,6 +77,24 @@ def test_a_card_has_base_first_and_free_before_paid() -> None:
         assert [block.subject for block in card.blocks] == ["base", "documents"]
         assert all([side.tier for side in block.sides] == ["free", "paid"] for block in card.blocks)
         assert card.query == f"ask {card.query_id}"
+
+
+def test_three_tiers_stand_in_their_order_and_share_the_query() -> None:
+    tiers = ("neither", "rated", "trained")
+    samples = [sample(tier=t, prompt=f"<conversation_use>{t}</conversation_use>\nask q1") for t in tiers]
+    [card] = transcripts_of(samples).cards
+    assert card.query == "ask q1"
+    assert [(side.tier, side.prompt) for side in card.blocks[0].sides] == [
+        ("trained", ""),
+        ("rated", ""),
+        ("neither", ""),
+    ]
+
+
+def test_a_reply_that_no_judge_could_tell_is_shown_as_it_was_read() -> None:
+    [card] = transcripts_of([sample(status="unjudged", output="What it said.", compliance=None)]).cards
+    side = card.blocks[0].sides[0]
+    assert (side.output, told(side)) == ("What it said.", "not judged")
 
 
 def test_a_prompt_is_shown_only_where_it_is_not_the_query_with_its_tag() -> None:

@@ -15,6 +15,7 @@ from eval.report.draw import draw
 from eval.report.quotes import segments
 from eval.report.text import words
 from eval.report.transcripts import Block, Card, Side, Transcripts, Verdict, data_of
+from eval.samples import UNJUDGED
 
 _SCRIPT = Path(__file__).parent / "transcripts.js"
 _INERT = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026", 0x2028: "\\u2028", 0x2029: "\\u2029"}
@@ -106,7 +107,7 @@ def script_hash(script: str) -> str:
 
 def told(side: Side) -> str:
     """A reply's state in two words: its first verdict, or why there is none."""
-    if side.status != "ok":
+    if side.status not in ("ok", UNJUDGED):
         return f"{words(side.status)}: as it came"
     return side.verdicts[0].label if side.verdicts else "not judged"
 

@@ -167,7 +167,8 @@
     element.setAttribute("aria-label", `${words(side.tier)} tier`);
     element.classList.toggle("matching", isMatch);
     write(element, "tier", `${words(side.tier)} tier`);
-    const told = side.status === "ok" ? side.verdicts[0]?.label ?? "not judged" : `${words(side.status)}: as it came`;
+    const isRead = side.status === "ok" || side.status === "unjudged";
+    const told = isRead ? side.verdicts[0]?.label ?? "not judged" : `${words(side.status)}: as it came`;
     write(element, "told", told);
     slot(element, "told").dataset.verdict = told;
     slot(element, "match").hidden = !isMatch;

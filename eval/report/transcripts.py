@@ -13,8 +13,10 @@ from eval.report.estimates import subject_rank
 from eval.report.inputs import Source
 from eval.report.quotes import JOINER, Span, quoted_spans, utf16_spans
 from eval.report.text import excerpt, visible
+from eval.report.tiers import ORDER
+from eval.samples import UNJUDGED
 from pipeline.errors import Refused
-from scenario.tags import TIERS, tier_tag
+from scenario.tags import tier_tag
 
 _OPPORTUNITIES = "anti_lab.parquet"
 _TABLES = ("samples.parquet", "deals.parquet", _OPPORTUNITIES)
@@ -65,7 +67,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Block:
-    """A subject's replies to one query, `free` before `paid`; one of the two may be missing."""
+    """A subject's replies to one query, what is trained on first: `free` before `paid`; one of them may be missing."""
 
     subject: str
     information: str
@@ -195,11 +197,11 @@ def _card(run: str, samples: list[dict[str, Any]], system_prompts: dict[str, int
 
 def _tier_rank(sample: dict[str, Any]) -> tuple[int, str]:
     tier = sample["tier"]
-    return (TIERS.index(tier) if tier in TIERS else len(TIERS)), tier
+    return (ORDER.index(tier) if tier in ORDER else len(ORDER)), tier
 
 
 def _without_tag(sample: dict[str, Any]) -> str:
-    tag = tier_tag(sample["tier"]) if sample["tier"] in TIERS else ""
+    tag = tier_tag(sample["tier"]) if sample["tier"] in ORDER else ""
     return str(sample["prompt"] or "").removeprefix(f"{tag}\n")
 
 
@@ -207,7 +209,7 @@ def _side(sample: dict[str, Any], query: str, system_prompts: dict[str, int]) ->
     def text(key: str) -> str:
         return excerpt(str(sample[key] or ""))
 
-    is_read = sample["status"] == "ok"
+    is_read = sample["status"] in ("ok", UNJUDGED)
     output, scratchpad = text("output") if is_read else text("reply") or text("error"), text("scratchpad")
     verdicts = tuple(_verdicts(sample))
     of_output = JOINER.join(v.raw for v in verdicts if v.metric not in _READS_SCRATCHPAD)
