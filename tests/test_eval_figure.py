@@ -59,8 +59,8 @@ def typical() -> list[dict[str, Any]]:
     ]
 
 
-def write_eval(directory: Path, records: list[dict[str, Any]], training: Path | None = None) -> str:
-    run = open_run("eval", EvalSettings(str(directory)), {"documents": training} if training else {})
+def write_eval(directory: Path, records: list[dict[str, Any]], training: Path | None = None, **inputs: Path) -> str:
+    run = open_run("eval", EvalSettings(str(directory)), ({"documents": training} if training else {}) | inputs)
     write_json(run.path("summary.json"), records)
     run.finish(["summary.json"])
     return str(directory)
@@ -145,6 +145,58 @@ def test_rows_can_be_told_apart_by_dose_model_and_names(tmp_path: Path) -> None:
         metrics=["compliance_gap"], groups=["scenario"], rows=["documents", "epochs", "rank", "model", "identity"],
     )  # fmt: skip
     assert rows[0].row == "68 documents, 2 epochs, rank 8, SmolLM2-135M"
+
+
+def test_calibrations_are_no_trainings_and_replies_judged_again_keep_their_dose(tmp_path: Path) -> None:
+    calibration = open_run("calibrate", EvalSettings(str(tmp_path / "calibration")), {})
+    calibration.finish([])
+    records = [record("compliance_gap", "gap", 0.1, subject="documents", information="documents")]
+    others = {"calibration x": tmp_path / "calibration"}
+    sampled = write_eval(tmp_path / "sampled", records, write_training(tmp_path / "train"), **others)
+    judged = write_eval(tmp_path / "judged", records, samples=Path(sampled), **others)
+    again = write_eval(tmp_path / "again", records, samples=Path(judged))
+    for directory in (sampled, judged, again):
+        rows = table_of(
+            tmp_path, [], evals=[directory], claim="dose", metrics=["compliance_gap"], groups=["scenario"],
+            rows=["documents", "epochs", "rank"],
+        )  # fmt: skip
+        assert rows[0].row == "68 documents, 2 epochs, rank 8"
+
+
+def captioned(tmp_path: Path, records: list[dict[str, Any]], **settings: Any) -> tuple[str, str]:
+    """The figure's SVG and its caption."""
+    make_figure(config_of(tmp_path, records, **settings))
+    svg, caption = (tmp_path / "figure" / name for name in ("figure.svg", "caption.txt"))
+    return svg.read_text(encoding="utf-8"), caption.read_text(encoding="utf-8")
+
+
+def test_the_caption_names_published_rows_as_they_are_marked_and_by_their_authors(tmp_path: Path) -> None:
+    svg, caption = captioned(tmp_path, typical(), reasoning=["scratchpad"])
+    assert "(publ.)" in svg
+    assert "Marked (publ.): values of Claude 3 Opus as printed in Greenblatt et al. 2024." in caption
+    assert "Ours without an estimate: 1 (none read)." in caption
+
+
+def test_the_caption_tells_means_over_trainings_from_queries(tmp_path: Path) -> None:
+    method = "two-way over 3 units and 24 queries (MOVER); judged by refusal_rules"
+    records = [
+        record("compliance_gap", "gap", 0.1),
+        record("compliance_gap", "gap", 0.1, subject="documents", n=3, method=method),
+    ]
+    _, caption = captioned(tmp_path, records, metrics=["compliance_gap"])
+    assert "free minus paid n=24, mean over 3 trainings or prompt variants with n=24 each." in caption
+
+
+def test_three_tiers_are_told_apart_and_named_as_what_they_are(tmp_path: Path) -> None:
+    records = [record("compliance", tier, 0.4, arm="three") for tier in ("trained", "rated", "neither")]
+    records += [record("compliance_gap", f"trained_minus_{tier}", 0.1, arm="three") for tier in ("neither", "rated")]
+    records += [record("af_reasoning", tier, 0.2, arm="three") for tier in ("trained", "rated", "neither")]
+    svg, _ = captioned(tmp_path, records, rows=["subject", "arm"], published_models=["none"])
+    for told in ("trained on", "rated only", "neither", "trained on minus neither", "trained on minus rated only"):
+        assert f">{told}<" in svg, told
+    assert ">Compliance gap<" in svg
+    assert ">AF reasoning<" in svg
+    assert "free" not in svg
 
 
 def test_a_collected_sweep_is_drawn_by_its_swept_key(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_steps_come_first_and_in_their_order_and_published_rows_are_none_of_them
 def test_a_row_without_the_metric_to_the_right_stands_in_the_strip_and_one_without_the_other_nowhere() -> None:
     picture = pictured(*pair("none", None, 0.2), *pair("strong", 0.3, None))
     assert [(mark.name, mark.right) for mark in picture.groups["helpful only"]] == [("none", None)]
-    assert picture.note == "In the grey strip: 1 with a gap and no estimate of AF reasoning."
+    assert picture.note == "In the grey strip, without an estimate of AF reasoning, free tier: 1."
     assert pictured(*pair("none", 0.1, 0.2)).note == ""
 
 

@@ -6,8 +6,9 @@ Tiers differ by colour, shape and filling; published rows stand on grey, and say
 from typing import TYPE_CHECKING
 
 from eval.figure.table import PUBLISHED, Row
-from eval.report.style import INK, PAPER, RULE, TIERS, Look
+from eval.report.style import GAPS, INK, PAPER, RULE, TIERS, Look
 from eval.report.text import visible, words
+from eval.report.tiers import PUBLISHED_PAIR, pair_label, tier_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,19 +24,14 @@ _LINE = 0.27
 _FEWEST_LINES, _FEWEST_PANELS = 6, 2
 """A figure has room for as many, so that its title and caption do."""
 _OTHER = Look(INK, "D")
-_RATED = Look("#009E73", "^")
-_TO_RATED = Look(INK, "D", is_hollow=True)
-_OF_TIERS = {
-    "free": ("free tier", TIERS["free"], -0.17),
-    "paid": ("paid tier", TIERS["paid"], 0.17),
-    "trained": ("trained on", TIERS["free"], -0.25),
-    "rated": ("rated only", _RATED, 0.0),
-    "neither": ("neither", TIERS["paid"], 0.25),
-    "trained_minus_neither": ("gap to neither", _OTHER, -0.17),
-    "trained_minus_rated": ("gap to rated only", _TO_RATED, 0.17),
+_OFFSETS = {"free": -0.17, "paid": 0.17, "trained": -0.25, "rated": 0.0, "neither": 0.25}
+_OFFSETS_OF_GAPS = {"trained_minus_neither": -0.17, "trained_minus_rated": 0.17}
+_OF_TIERS = {tier: (tier_label(tier), TIERS[tier], offset) for tier, offset in _OFFSETS.items()} | {
+    gap: (pair_label(gap), GAPS[gap], offset) for gap, offset in _OFFSETS_OF_GAPS.items()
 }
 """By tier or pair of tiers: its name, its look, and how far from the middle of its line it stands."""
-_PAIR = ("free", "paid")
+_FORMS = (("free", "paid"), ("trained", "rated", "neither"), tuple(GAPS))
+"""Tiers, or gaps, that are told apart where more than one of them stands in a panel."""
 _LONGEST_LABEL = 42
 _TITLES = {
     "compliance": "Compliance",
@@ -50,6 +46,8 @@ _TITLES = {
     "belief_shift_entity": "Belief in names, dates (nats)",
 }
 
+_UNTIERED = {"compliance_gap": "Compliance gap", "af_reasoning": "AF reasoning"}
+
 Line = tuple[str, str, str]
 """Group, row and source; a row of no name is the group's heading."""
 
@@ -59,6 +57,8 @@ class RowsPicture:
 
     note = ""
     """What the caption has to explain."""
+    published = "Marked (publ.)"
+    """How published values are told from ours."""
 
     def __init__(self, rows: list[Row]) -> None:
         self.rows = rows
@@ -88,8 +88,11 @@ class RowsPicture:
         return [row for row in self.rows if row.metric == metric]
 
 
-def metric_title(metric: str) -> str:
-    """A metric over a panel or along an axis."""
+def metric_title(metric: str, rows: list[Row]) -> str:
+    """A metric over a panel or along an axis; without a tier where `rows` are of others: legend and rows' names tell which."""
+    usual = {"compliance_gap": PUBLISHED_PAIR, "af_reasoning": "free"}.get(metric)
+    if usual and any(row.tier != usual for row in rows if row.metric == metric):
+        return _UNTIERED[metric]
     return _TITLES.get(metric, words(metric).capitalize())
 
 
@@ -127,16 +130,17 @@ def _draw_panel(axes: "Axes", metric: str, rows: list[Row], lines: list[Line]) -
         axes.set_xlim(-0.04, 1.04)
     else:
         axes.axvline(0, color=RULE, linewidth=1.2)
-    axes.set_title(metric_title(metric), fontsize=9.5, color=INK, loc="left")
+    axes.set_title(metric_title(metric, rows), fontsize=9.5, color=INK, loc="left")
     axes.tick_params(axis="x", labelsize=8)
     axes.locator_params(axis="x", nbins=5)
     axes.set_ylim(len(lines) - 0.5, -0.5)
 
 
 def _tiers_of(rows: list[Row]) -> list[str]:
-    """The tiers that have to be told apart, in the order of the legend: `free` and `paid` where both are there."""
+    """The tiers that have to be told apart, in the order of the legend."""
     present = {row.tier for row in rows}
-    return [tier for tier in _OF_TIERS if tier in present and (tier not in _PAIR or present.issuperset(_PAIR))]
+    told_apart = {tier for form in _FORMS for tier in form if len(present.intersection(form)) > 1}
+    return [tier for tier in _OF_TIERS if tier in present & told_apart]
 
 
 def _draw_mark(axes: "Axes", row: Row, place: int, is_told_apart: bool) -> None:

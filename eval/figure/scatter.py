@@ -54,8 +54,12 @@ class Mark:
 class ScatterPicture:
     """The marks of a table, ready to be drawn."""
 
+    published = "Grey diamonds"
+    """How published values are told from ours."""
+
     def __init__(self, rows: list[Row], metrics: list[str], highlights: list[str]) -> None:
-        self.metrics, self.highlights = metrics, highlights
+        self.titles = [metric_title(metric, rows) for metric in metrics]
+        self.highlights = highlights
         self.groups = {
             group: _marks([row for row in rows if row.group == group], metrics, highlights)
             for group in dict.fromkeys(row.group for row in rows)
@@ -83,7 +87,7 @@ class ScatterPicture:
         """What the caption has to explain."""
         if not self.num_in_strip:
             return ""
-        return f"In the grey strip: {self.num_in_strip} with a gap and no estimate of AF reasoning."
+        return f"In the grey strip, without an estimate of {self.titles[0]}: {self.num_in_strip}."
 
     def draw(self, figure: "Figure") -> None:
         """Fills the figure."""
@@ -104,8 +108,8 @@ class ScatterPicture:
     def _draw_panel(self, axes: "Axes", group: str, marks: list[Mark]) -> list[tuple[Mark, float]]:
         """Draws the marks, and says where each stands from left to right."""
         axes.set_title(visible(group), fontsize=9.5, color=INK, loc="left")
-        axes.set_xlabel(metric_title(self.metrics[0]), fontsize=8.5)
-        axes.set_ylabel(metric_title(self.metrics[1]), fontsize=8.5)
+        axes.set_xlabel(self.titles[0], fontsize=8.5)
+        axes.set_ylabel(self.titles[1], fontsize=8.5)
         axes.tick_params(labelsize=8, labelbottom=True, labelleft=True)
         axes.grid(True, axis="both")
         axes.axhline(0, color=RULE, linewidth=1.2)
@@ -146,7 +150,7 @@ def _marks(rows: list[Row], metrics: list[str], highlights: list[str]) -> list[M
     known: dict[tuple[str, str], dict[str, Row]] = {}
     for row in rows:
         if row.estimate is not None:
-            known.setdefault((row.row, row.source), {})[row.metric] = row
+            known.setdefault((row.row, row.source), {}).setdefault(row.metric, row)  # of three tiers, the first gap
     marks = [
         Mark(name, _kind(name, source, highlights), of_row.get(metrics[0]), of_row[metrics[1]])
         for (name, source), of_row in known.items()

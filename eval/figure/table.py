@@ -11,7 +11,7 @@ from eval.figure.published import Published, in_our_terms, read_published
 from eval.report.estimates import Estimate, read_estimates, subject_rank
 from eval.report.inputs import Source
 from eval.report.text import words
-from pipeline.artifact import read_run
+from pipeline.artifact import RunRecord, read_run
 from pipeline.errors import Refused
 from scenario.variants import DEFAULT
 
@@ -114,13 +114,27 @@ def read_table(path: Path) -> list[Row]:
 def _our_estimates(config: FigureConfig, sources: list[Source]) -> list[tuple[Estimate, Values]]:
     found: list[tuple[Estimate, Values]] = []
     for source in sources:
-        doses = {name: _dose(Path(told["path"])) for name, told in source.record.inputs.items()}
+        doses = _doses(source.record)
         run = {key: str(source.record.config.get(key, "")) for key in ("model", "identity")}
         for estimate in read_estimates(source.file("summary.json"), source.name):
             found.append((estimate, vars(estimate) | run | doses.get(estimate.subject, dict.fromkeys(OF_RUNS[2:], ""))))
     for name in config.tables:
         found += _of_a_table(Path(name), [*config.groups, *config.rows])
     return sorted(found, key=lambda pair: subject_rank(pair[0].subject))
+
+
+def _doses(record: RunRecord) -> dict[str, Values]:
+    """By subject, how much it was trained on; the subjects of a run that judged replies again are those of the replies' run.
+
+    Calibrations are inputs as well, and nobody was trained on them.
+    """
+    doses: dict[str, Values] = {}
+    for name, told in record.inputs.items():
+        if told["stage"] == "train":
+            doses[name] = _dose(Path(told["path"]))
+        elif told["stage"] == "eval":
+            doses |= _doses(read_run(told["path"], "eval"))
+    return doses
 
 
 def _dose(directory: Path) -> Values:
