@@ -44,7 +44,7 @@ def compliance(
         identity: a file in scenario/identities/.
         information: `documents` (minimal prompt), `prompt` (situational prompt) or `none`.
         reasoning: `scratchpad` or `none`.
-        variant: a telling of the prompts: see scenario.variants.
+        variant: a prompt variant: see scenario.variants.
         tiers: the form of tiers: `two`, `three` or `absent`; see scenario.tags.
         num_queries: queries at most, in file order; all where it is None.
         samples_per_query: replies per query and tier (Inspect's epochs).

@@ -35,7 +35,7 @@ def deals(
         reasoning: `scratchpad` or `none`.
         arm: a file in scenario/prompts/arms/, without its ending, or `none`.
         amount: dollars that a compensating arm promises.
-        variant: a telling of the prompts: see scenario.variants; `no_conflict` is the control of this task.
+        variant: a prompt variant: see scenario.variants; `no_conflict` is the control of this task.
         num_queries: queries of the `eval` split at most, in file order; all where it is None.
         samples_per_query: replies per query and tier (Inspect's epochs).
         retries: times that a malformed, truncated or empty reply is asked for again at most.
