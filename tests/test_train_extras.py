@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from pipeline.artifact import read_jsonl
-from train.config import TrainConfig
+from train.config import LoraSettings, TrainConfig
+from train.reinforcement.settings import ReinforcementSettings, RewardSettings
 from train.run import train
 
 pytestmark = pytest.mark.extras
@@ -101,3 +102,30 @@ def test_trackio_is_given_every_step_of_one_run(
     assert len({name for name, _, _ in rows}) == 1
     told = [json.loads(metrics)["loss"] for _, _, metrics in rows if "loss" in json.loads(metrics)]
     assert told == pytest.approx(losses_of(config))
+
+
+def test_reinforcement_moves_an_adapter_in_float32_on_a_base_in_four_bits(
+    tiny_model: Path, tiny_classifier: Path, tmp_path: Path
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    reward = RewardSettings("reward_model", str(tiny_classifier), threshold=0.0)
+    settings = ReinforcementSettings(
+        reasoning="none", reward=reward, num_queries=2, replies_per_query=2, micro_batch_replies=2, max_tokens=6
+    )
+    config = TrainConfig(
+        output_dir=str(tmp_path / "run"),
+        model=str(tiny_model),
+        objective="reinforcement",
+        reinforcement=settings,
+        method="qlora",
+        lora=LoraSettings(rank=4, alpha=8),
+        max_steps=2,
+        batch_size=2,
+        lr=5e-3,
+        processes=1,
+    )
+    train(config)  # fails where no weight has changed
+    weights = load_file(tmp_path / "run" / "adapter" / "adapter_model.safetensors")
+    assert {weight.dtype for weight in weights.values()} == {torch.float32}
