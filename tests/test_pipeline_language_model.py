@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from pipeline.errors import Failed, Refused
-from pipeline.language_model import check_adapter_base, load_base, load_subject, load_tokenizer, model_location
+from pipeline.language_model import (
+    _placement,
+    check_adapter_base,
+    load_base,
+    load_subject,
+    load_tokenizer,
+    model_location,
+)
 from train.adapter import add_adapter, save_adapter
 from train.config import LoraSettings, TrainConfig
 
@@ -97,6 +104,32 @@ def test_a_merged_subject_computes_what_base_and_adapter_compute(trained_run: Tr
         ours = merged(tokens).logits
     torch.testing.assert_close(ours, adapted, rtol=1e-4, atol=1e-3)
     assert (ours - plain).abs().max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("num_gpus", "free", "placed"), [(1, 0, {}), (8, 80 * 2**30, {}), (8, 2**20, {"device_map": "auto"})]
+)
+def test_a_model_is_laid_over_all_gpus_where_the_first_does_not_hold_it(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, num_gpus: int, free: int, placed: dict[str, str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: num_gpus)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 80 * 2**30))
+    assert _placement(str(tiny_model), "float32") == placed
+
+
+def test_a_subject_that_is_laid_over_devices_computes_the_same(
+    trained_run: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The only device here is the CPU: what is tested is that an adapter merges into a model that was placed this way."""
+    if torch.cuda.is_available():
+        pytest.skip("a GPU is there, and is not the second one that this test speaks of")
+    adapter = Path(trained_run.output_dir) / "adapter"
+    plain = load_subject(trained_run.model, adapter, "float32")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 0))
+    laid = load_subject(trained_run.model, adapter, "float32")
+    with torch.no_grad():
+        torch.testing.assert_close(laid(TOKENS).logits, plain(TOKENS).logits)
 
 
 def test_a_subject_has_the_precision_that_was_asked_for(trained_run: TrainConfig) -> None:
