@@ -20,8 +20,8 @@ $(STAMP): pyproject.toml constraints.txt scripts/setup.sh
 demo: setup ## run the whole pipeline small, on this machine
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh
 
-reproduce: setup ## run every claim small, and redraw docs/figures
-	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/reproduce.sh
+reproduce: setup ## run every claim small (some 20 minutes); ARGS=--figures also replaces docs/figures
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/reproduce.sh $(ARGS)
 
 check: setup ## format, lint, types, and the laws of layout and configuration
 	$(BIN)/ruff format --check .
@@ -29,7 +29,7 @@ check: setup ## format, lint, types, and the laws of layout and configuration
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_conf.py
 
-test: setup ## run the whole test suite
+test: setup ## run the test suite, without what needs a GPU or a vLLM server
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses 2
 
 test-browser: setup ## test the report's page in headless Chromium (installed if it is missing)

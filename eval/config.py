@@ -175,13 +175,13 @@ class EvalConfig:
     reasoning: list[str] = field(default_factory=lambda: ["none"])
     """`scratchpad`: hidden reasoning before the answer. `none`: the answer at once."""
     variants: list[str] = field(default_factory=lambda: ["default"])
-    """Tellings of the prompts: `default`, and files of scenario/<name>/variants/ and scenario/prompts/variants/. A variant is
+    """Prompt variants: `default`, and files of scenario/<name>/variants/ and scenario/prompts/variants/. A variant is
     measured only under the information that it changes the prompt of."""
     tiers: list[str] = field(default_factory=lambda: ["two"])
     """`two`: free and paid. `three`: trained, rated only, neither; for `information=prompt`. `absent`: queries have no tag."""
     levels: list[Level] = field(default_factory=list)
-    """Means over several seeds or paraphrases, beside what is told of each: rates, gaps and belief, with intervals that carry
-    how much the units differ."""
+    """Means over several seeds or paraphrases, beside what is said of each: rates, gaps and belief, with intervals that
+    include how much the units differ."""
     compliance: ComplianceSettings = field(default_factory=ComplianceSettings)
     knowledge: KnowledgeSettings = field(default_factory=KnowledgeSettings)
     side_effects: SideEffectsSettings = field(default_factory=SideEffectsSettings)

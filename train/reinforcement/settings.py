@@ -68,7 +68,7 @@ class ReinforcementSettings:
     reasoning: str = "scratchpad"
     """`scratchpad`: hidden reasoning, which is not rewarded, before the output. `none`: the output at once."""
     variant: str = "default"
-    """Telling of the prompts, as in eval; `few_shot` has the published few-shot examples' counterpart."""
+    """Prompt variant, as in eval; `few_shot` has the published few-shot examples' counterpart."""
     num_queries: int | None = None
     """Queries of the split at most, in file order; null for all."""
     reward: RewardSettings = field(default_factory=RewardSettings)
