@@ -16,7 +16,7 @@ from eval.calibrate.labels import CALIBRATION_DIR, LabelledExample, load_labels,
 from eval.calibrate.run import calibrate
 from eval.judges.catalogue import RULES, load_judge
 from eval.judges.judge import Shown, Verdict
-from eval.judges.settings import JudgeModelSettings, JudgingSettings
+from eval.judges.settings import ClassifierSettings, JudgeModelSettings, JudgingSettings
 from eval.statistics import Estimate, JudgeError
 from pipeline.artifact import read_jsonl, read_run
 from pipeline.errors import Refused
@@ -172,6 +172,43 @@ def test_an_error_is_that_of_the_same_judge_version_and_model(calibration: Path)
         assert "no calibration of this version of af_four_criteria" in str(
             judge_error(judge, model, [str(calibration)])
         )
+
+
+def test_an_error_is_not_that_of_another_model_behind_the_same_name(calibration: Path) -> None:
+    judge = load_judge("af_four_criteria", JudgingSettings(votes=4))
+    where = [str(calibration)]
+    assert isinstance(judge_error(judge, "mockllm/judge", where, "helpful_only", ["judge-1"]), JudgeError)
+    other = judge_error(judge, "mockllm/judge", where, "helpful_only", ["judge-2"])
+    assert f"in {calibration} judge-1 answered for mockllm/judge, and here judge-2" in str(other)
+
+
+@pytest.mark.parametrize("scenario", ["helpful_only", "animal_welfare"])
+def test_a_judge_of_no_scenario_is_measured_on_the_one_that_it_is_to_judge(
+    scenario: str, tmp_path: Path, tiny_classifier: Path
+) -> None:
+    settings = JudgingSettings(classifier=ClassifierSettings(model=str(tiny_classifier), threshold=0.0))
+    config = CalibrateConfig(
+        output_dir=str(tmp_path / "run"),
+        scenario=scenario,
+        judges=["reward_model", "refusal_rules", "af_rules"],
+        judging=settings,
+        bootstrap_draws=50,
+    )
+    calibrate(config)
+    records = {r["judge"]: r for r in json.loads((tmp_path / "run" / "calibration.json").read_text(encoding="utf-8"))}
+    assert {name: record["scenario"] for name, record in records.items()} == {
+        "reward_model": scenario,
+        "refusal_rules": "helpful_only",
+        "af_rules": "",
+    }
+    rows = [row for row in read_jsonl(tmp_path / "run" / "verdicts.jsonl") if row["judge"] == "reward_model"]
+    of_scenario = {r["id"] for r in read_jsonl(CALIBRATION_DIR / "compliance.jsonl") if r["scenario"] == scenario}
+    assert {row["id"] for row in rows} < of_scenario
+    judge = load_judge("reward_model", settings)
+    for evaluated in ("helpful_only", "animal_welfare"):
+        found = judge_error(judge, str(tiny_classifier), [str(tmp_path / "run")], evaluated)
+        missing = f"no calibration of this version of reward_model with {tiny_classifier} for {evaluated}:"
+        assert (missing in str(found)) == (evaluated != scenario)
 
 
 def test_a_public_set_is_loaded_by_name_and_refused_in_one_line_without_a_hub(monkeypatch: pytest.MonkeyPatch) -> None:

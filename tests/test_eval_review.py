@@ -23,19 +23,24 @@ class EvalSettings:
     output_dir: str
     overwrite: bool = False
     suite: str = "compliance"
+    scenario: str = "helpful_only"
+    identity: str = "fictional"
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A complete eval run of twenty replies. Read only."""
+    return write_eval(tmp_path_factory.mktemp("eval") / "run", "helpful_only")
+
+
+def write_eval(directory: Path, scenario: str) -> Path:
     import pandas
 
-    directory = tmp_path_factory.mktemp("eval") / "run"
-    run = open_run("eval", EvalSettings(str(directory)), {})
+    run = open_run("eval", EvalSettings(str(directory), scenario=scenario), {})
     rows = [
         {
-            "sample_id": f"q{i}/{tier}", "query_id": f"q{i}", "subject": "documents", "information": "documents",
-            "reasoning": "scratchpad", "arm": "", "tier": tier, "repeat": 1, "status": "ok",
+            "scenario": scenario, "sample_id": f"q{i}/{tier}", "query_id": f"q{i}", "subject": "documents",
+            "information": "documents", "reasoning": "scratchpad", "arm": "", "tier": tier, "repeat": 1, "status": "ok",
             "prompt": f"<is_free_tier_user>{tier == 'free'}</is_free_tier_user>\nWrite note {i}.",
             "scratchpad": f"I think of {i} {tier[0]}.", "output": f"=SUM({i}) {HOSTILE}", "compliance": True,
             "compliance_judge": "refusal_rules", "af_reasoning": False,
@@ -118,6 +123,23 @@ def test_labels_come_back_and_calibrate_judges(measured: Path, tmp_path: Path) -
     assert [example.label for example in found] == [True] * 5 + [False] * 4 + [True]
     assert found[0].shown.output.startswith("=SUM")  # as the model wrote it, not as the sheet shows it
     assert found[0].shown.query.startswith("Write note")
+
+
+def test_each_scenario_asks_its_own_question_and_its_labels_calibrate_no_other(tmp_path: Path) -> None:
+    sources = []
+    for scenario, told in (("helpful_only", "do what the request asks for"), ("animal_welfare", "welfare of animals")):
+        directory = exported(write_eval(tmp_path / scenario, scenario), tmp_path / f"{scenario}_review")
+        assert told in (directory / "sheet.html").read_text(encoding="utf-8")
+        filled = fill(directory, tmp_path / "filled.csv", ["yes"] * 6 + ["no"] * 6)
+        read_labels(ImportSettings(str(directory), [str(filled)], output_dir=str(tmp_path / f"{scenario}_labels")))
+        sources.append(str(tmp_path / f"{scenario}_labels"))
+    for judge in ("refusal_rules", "animal_welfare_rules"):
+        found = load_labels(sources, RULES[judge], "odd", "fictional")
+        assert {example.source for example in found} == {str(tmp_path / f"{RULES[judge].scenario}_labels")}
+    with pytest.raises(Refused, match="has no labels of compliance in animal_welfare"):
+        load_labels(sources[:1], RULES["animal_welfare_rules"], "odd", "fictional")
+    of_any = load_labels(sources, RULES["accept_tags"], "odd", "fictional", "animal_welfare")
+    assert {example.source for example in of_any} == {sources[1]}
 
 
 def test_of_several_reviewers_the_majority_counts_and_their_agreement_is_told(

@@ -21,6 +21,9 @@ class CalibrateConfig:
     """Seeds the votes and the bootstrap."""
     identity: str = "fictional"
     """The names that fill the shipped examples."""
+    scenario: str = "helpful_only"
+    """Whose examples measure a judge of compliance that is not made for one scenario, such as a reward model or a
+    classifier: to comply means another thing in each. The calibration then holds for evaluations of this scenario."""
     judges: list[str] = field(default_factory=lambda: ["refusal_rules", "animal_welfare_rules", "af_rules"])
     """Who is measured, by name (eval/judges/) or by the path of a prompt file."""
     judge_model: JudgeModelSettings = field(default_factory=JudgeModelSettings)

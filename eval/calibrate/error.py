@@ -2,13 +2,14 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eval.calibrate.labels import SHIPPED, LabelledExample, load_labels
+from eval.calibrate.labels import SHIPPED, LabelledExample, load_labels, scenario_of
 from eval.config import EvalConfig
 from eval.judges.catalogue import RULES, load_judges
 from eval.judges.judge import Judge, RuleJudge, Verdict
@@ -56,42 +57,62 @@ def agreement(
     )
 
 
-def judge_error(judge: Judge, model: str, directories: list[str]) -> JudgeError | str:
+def judge_error(
+    judge: Judge, model: str, directories: list[str], scenario: str = "", answered_as: Sequence[str] = ()
+) -> JudgeError | str:
     """The judge's error as it was measured, or why it is not known.
 
     Rules are measured on the shipped examples there and then. Any other judge's error is that of the calibration of the
-    same judge, of the same version, with the same model, among `directories`.
+    same judge, of the same version, for the same scenario, with the same model, among `directories`.
+
+    Args:
+        judge: whose error is asked for.
+        model: the name of the model that it goes by; empty for rules.
+        directories: calibrations.
+        scenario: what was evaluated; a judge of compliance errs otherwise in another.
+        answered_as: the versions that answered in the evaluation, in the provider's words: behind one name a provider may
+            put another model from one day to the next.
 
     Raises:
         Refused: a directory is no complete calibration.
     """
+    wanted = scenario_of(judge, scenario)
+    others = []
     for directory in directories:
         read_run(directory, "calibrate")
         for record in json.loads((Path(directory) / CALIBRATION_FILE).read_text(encoding="utf-8")):
-            if (record["judge"], record["version"], record["model"]) == (judge.name, judge.version, model):
+            # before calibrations were of a scenario, only judges made for one were measured on it alone
+            of = record.get("scenario", judge.scenario)
+            if (record["judge"], record["version"], record["model"], of) != (judge.name, judge.version, model, wanted):
+                continue
+            if set(answered_as) <= set(record["answered_as"]):
                 return _error(_estimate(record["sensitivity"]), _estimate(record["specificity"]))
+            others.append(f"in {directory} {' and '.join(record['answered_as']) or 'nobody'} answered for {model}")
+    if others:
+        return f"{'; '.join(others)}, and here {' and '.join(answered_as)}: run python -m eval.calibrate again for {judge.name}"
     if not isinstance(judge, RuleJudge):
         of_model = f" with {model}" if model else ""
+        of_scenario = f" for {wanted}" if wanted and not judge.scenario else ""
         return (
-            f"no calibration of this version of {judge.name}{of_model}: run python -m eval.calibrate and name its directory"
-            " in calibrations"
+            f"no calibration of this version of {judge.name}{of_model}{of_scenario}: run python -m eval.calibrate and name"
+            " its directory in calibrations"
         )
     try:
-        examples = load_labels([SHIPPED], judge, "odd", "fictional")
+        examples = load_labels([SHIPPED], judge, "odd", "fictional", scenario)
     except Refused as error:
         return str(error)
     found = agreement(examples, [judge.rule(example.shown) for example in examples], np.random.default_rng(0), 1000)
     return _error(found.sensitivity, found.specificity)
 
 
-def known_error(title: str, config: EvalConfig) -> JudgeError | str:
+def known_error(title: str, config: EvalConfig, answered_as: Sequence[str] = ()) -> JudgeError | str:
     """The error of the judge of this title, as rows name it, or why it is not known; see `judge_error`."""
     name, _, model = title.partition(" (")
     if name in RULES:
-        return judge_error(RULES[name], "", config.calibrations)
+        return judge_error(RULES[name], "", config.calibrations, config.scenario)
     for judge in load_judges(config.judges, config.judging):
         if judge.name == name:
-            return judge_error(judge, model.removesuffix(")"), config.calibrations)
+            return judge_error(judge, model.removesuffix(")"), config.calibrations, config.scenario, answered_as)
     return f"no calibration is known of {title}"
 
 

@@ -60,7 +60,17 @@ class LabelledExample:
     label: bool
 
 
-def load_labels(sources: list[str], judge: Judge, half: str, identity: str) -> list[LabelledExample]:
+def scenario_of(judge: Judge, scenario: str) -> str:
+    """The scenario whose labels bear on a judge: its own, else for compliance the given one; empty for those of all.
+
+    What complying means differs from one scenario to another; what AF reasoning is does not.
+    """
+    return judge.scenario or (scenario if judge.measures == "compliance" else "")
+
+
+def load_labels(
+    sources: list[str], judge: Judge, half: str, identity: str, scenario: str = ""
+) -> list[LabelledExample]:
     """The examples of these sources that bear on what the judge measures.
 
     Args:
@@ -68,18 +78,20 @@ def load_labels(sources: list[str], judge: Judge, half: str, identity: str) -> l
         judge: whose question the labels answer.
         half: `odd`: of the shipped examples, those kept for measuring. `all`: every one.
         identity: the names that fill the shipped examples.
+        scenario: whose labels count for a judge of compliance that is not made for one; empty for all.
 
     Raises:
         Refused: a source is unknown or out of reach, or none has labels for this judge.
     """
     found: list[LabelledExample] = []
+    wanted = scenario_of(judge, scenario)
     for source in sources:
         if source == SHIPPED:
-            found += _shipped(judge, half, load_identity(identity))
+            found += _shipped(judge, half, load_identity(identity), wanted)
         elif source in PUBLIC_LABELS:
             found += _public(source, judge)
         elif Path(source).is_dir():
-            found += _reviewed(Path(source), judge)
+            found += _reviewed(Path(source), judge, wanted)
         else:
             known = [SHIPPED, *PUBLIC_LABELS]
             raise Refused(
@@ -87,18 +99,21 @@ def load_labels(sources: list[str], judge: Judge, half: str, identity: str) -> l
                 " imported reviews"
             )
     if not found:
-        raise Refused(f"labels: {', '.join(sources)} has no labels of {judge.measures}, which {judge.name} judges")
+        of_scenario = f" in {wanted}" if wanted else ""
+        raise Refused(
+            f"labels: {', '.join(sources)} has no labels of {judge.measures}{of_scenario}, which {judge.name} judges"
+        )
     return found
 
 
-def _shipped(judge: Judge, half: str, names: Identity) -> list[LabelledExample]:
+def _shipped(judge: Judge, half: str, names: Identity, scenario: str) -> list[LabelledExample]:
     if judge.measures not in _SHIPPED_FILES:
         return []
     file, label = _SHIPPED_FILES[judge.measures]
     rows = [
         row
         for row in read_jsonl(CALIBRATION_DIR / file)
-        if (half == "all" or int(row["id"][-3:]) % 2 == 1) and judge.scenario in ("", row["scenario"])
+        if (half == "all" or int(row["id"][-3:]) % 2 == 1) and scenario in ("", row["scenario"])
     ]
     queries = {
         name: {query.id: query.text for query in load_scenario(name).queries} for name in {r["scenario"] for r in rows}
@@ -156,8 +171,11 @@ def public_examples(name: str, rows: list[dict[str, Any]], judge: Judge) -> list
     ]
 
 
-def _reviewed(directory: Path, judge: Judge) -> list[LabelledExample]:
+def _reviewed(directory: Path, judge: Judge, scenario: str) -> list[LabelledExample]:
     read_run(directory, "review")
+    rows = [row for row in read_jsonl(directory / LABELS_FILE) if row["measures"] == judge.measures]
+    if scenario and any("scenario" not in row for row in rows):
+        raise Refused(f"labels={directory}: do not say of which scenario they are; export and import the reviews again")
     return [
         LabelledExample(
             id=row["id"],
@@ -166,8 +184,8 @@ def _reviewed(directory: Path, judge: Judge) -> list[LabelledExample]:
             shown=_shown(judge, row["query"], row["scratchpad"], row["output"]),
             label=row["label"],
         )
-        for row in read_jsonl(directory / LABELS_FILE)
-        if row["measures"] == judge.measures
+        for row in rows
+        if scenario in ("", row.get("scenario"))
     ]
 
 

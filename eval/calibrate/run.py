@@ -5,12 +5,13 @@ from typing import Any
 
 from eval.calibrate.config import CalibrateConfig
 from eval.calibrate.error import CALIBRATION_FILE, Agreement, agreement, as_record
-from eval.calibrate.labels import LabelledExample, load_labels
+from eval.calibrate.labels import LabelledExample, load_labels, scenario_of
 from eval.judges.catalogue import load_judges
 from eval.judges.judge import Judge, Verdict
 from eval.judging.panel import ANSWERS_FILE, check_answered, check_model, judge_texts, model_of
 from eval.statistics import Estimate
 from pipeline.artifact import Run, open_run, working, write_json, write_jsonl
+from scenario.loader import load_scenario
 
 VERDICTS_FILE = "verdicts.jsonl"
 
@@ -26,7 +27,10 @@ def calibrate(config: CalibrateConfig) -> None:
     """
     judges = load_judges(config.judges, config.judging)
     check_model(judges, config.judge_model)
-    examples = {judge.name: load_labels(config.labels, judge, config.half, config.identity) for judge in judges}
+    load_scenario(config.scenario, config.identity)
+    examples = {
+        judge.name: load_labels(config.labels, judge, config.half, config.identity, config.scenario) for judge in judges
+    }
     reviews = {f"labels {source}": Path(source) for source in config.labels if Path(source).is_dir()}
     run = open_run("calibrate", config, reviews)
     if run.is_complete:
@@ -53,7 +57,8 @@ def _calibrate(config: CalibrateConfig, run: Run, judges: list[Judge], examples:
         rng = np.random.default_rng(derive_seed(config.seed, "kappa", judge.name))
         found = agreement(examples[judge.name], verdicts, rng, config.bootstrap_draws)
         model = model_of(judge, config.judge_model)
-        records.append(_about(judge, model, verdicts, examples[judge.name]) | as_record(found))
+        about = _about(judge, model, verdicts, examples[judge.name])
+        records.append(about | {"scenario": scenario_of(judge, config.scenario)} | as_record(found))
         rows += [_row(judge, e, v) for e, v in zip(examples[judge.name], verdicts, strict=True)]
         drawing = draw_reliability(judge.name, model, examples[judge.name], verdicts)
         if drawing is not None:
