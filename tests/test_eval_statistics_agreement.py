@@ -46,6 +46,15 @@ def test_a_perfect_auroc_of_few_examples_still_leaves_doubt() -> None:
     assert few.low < many.low < 1
 
 
+@pytest.mark.parametrize("size", [5, 40])
+def test_scores_that_are_all_tied_leave_every_doubt(size: int) -> None:
+    tied = auroc([0.7] * size, [0.7] * size)
+    assert (tied.value, tied.method) == (0.5, "Hanley-McNeil score")
+    assert tied.low < 0.4
+    assert tied.high > 0.6
+    assert tied.high - tied.low > 2 / size**0.5 * 0.4
+
+
 def test_delongs_width_is_that_of_a_bootstrap_over_examples() -> None:
     positive, negative = new_rng(1).normal(1, 1, 60), new_rng(2).normal(0, 1, 60)
     rng = new_rng(3)
@@ -164,10 +173,11 @@ def test_a_gap_that_goes_with_the_reasoning_is_all_accounted_for() -> None:
     }
 
 
-def test_the_parts_add_up_to_the_gap() -> None:
+@pytest.mark.parametrize("fakes_in_paid", [0.0, 0.2])
+def test_the_parts_add_up_to_the_gap(fakes_in_paid: float) -> None:
     rng = new_rng(6)
     free = [(bool(rng.random() < 0.6), bool(rng.random() < 0.3)) for _ in range(200)]
-    paid = [(bool(rng.random() < 0.2), False) for _ in range(200)]
+    paid = [(bool(rng.random() < 0.2), bool(rng.random() < fakes_in_paid)) for _ in range(200)]
     found = decompose(replies(free, paid))
     gap = np.mean([c for c, _ in free]) - np.mean([c for c, _ in paid])
     parts = [
@@ -175,9 +185,13 @@ def test_the_parts_add_up_to_the_gap() -> None:
         for metric in ("compliance_given_af", "compliance_given_no_af", "compliance_gap_without_af", "af_share_of_gap")
     ]
     faking, honest, without, share = (part.value for part in parts if not isinstance(part, str))
-    faked = np.mean([f for _, f in free])
-    assert faked * (faking - honest) + without == pytest.approx(gap)
-    assert share * gap == pytest.approx(faked * (faking - honest))
+    with_reasoning = np.mean([f for _, f in free]) * (faking - honest)
+    if fakes_in_paid:  # replies that fake are dropped from that tier, too
+        in_paid = {kind: [c for c, f in paid if f is kind] for kind in (True, False)}
+        with_reasoning -= np.mean([f for _, f in paid]) * (np.mean(in_paid[True]) - np.mean(in_paid[False]))
+        assert without == pytest.approx(honest - np.mean(in_paid[False]))
+    assert with_reasoning + without == pytest.approx(gap)
+    assert share * gap == pytest.approx(with_reasoning)
 
 
 def test_published_compliance_by_reasoning_gives_the_share_that_the_paper_argues_from() -> None:

@@ -7,13 +7,14 @@ never a 0.
 """
 
 from eval.statistics.agreement import auroc, cohens_kappa, krippendorffs_alpha
-from eval.statistics.bootstrap import bootstrap_interval, bootstrap_mean, resampled_means
+from eval.statistics.bootstrap import bootstrap_interval, bootstrap_mean, has_enough, resampled_means
 from eval.statistics.correction import JudgeError, corrected_gap, corrected_rate
 from eval.statistics.decomposition import Reply, decompose
 from eval.statistics.estimate import Estimate, point, t_mean, wilson
 from eval.statistics.levels import (
     gap_difference_over_levels,
     gap_over_levels,
+    gap_test_over_levels,
     mean_over_levels,
     rate_over_levels,
     spread_over_levels,
@@ -46,11 +47,13 @@ __all__ = [
     "detectable_gap",
     "gap_difference",
     "gap_p_value",
+    "has_enough",
     "holm",
     "krippendorffs_alpha",
     "mcnemar_exact",
     "gap_difference_over_levels",
     "gap_over_levels",
+    "gap_test_over_levels",
     "mean_over_levels",
     "rate_over_levels",
     "spread_over_levels",

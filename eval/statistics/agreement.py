@@ -22,8 +22,8 @@ def auroc(positive: ArrayLike, negative: ArrayLike) -> Estimate:
     """The chance that a positive example scores above a negative one, ties counted half.
 
     Variance by DeLong, DeLong and Clarke-Pearson (1988), on the logit scale so that limits stay within 0 and 1 (Qin and
-    Hotilovac 2008). Where every positive scores above every negative that variance is 0; then it is Hanley and McNeil's
-    (1982) at the limit itself, a score interval (Newcombe 2006, method 5).
+    Hotilovac 2008). Where that variance is 0, as where every positive scores above every negative or all scores are tied, it
+    says nothing; then it is Hanley and McNeil's (1982) at the limit itself, a score interval (Newcombe 2006, method 5).
 
     Raises:
         ValueError: one of the two is empty.
@@ -34,11 +34,12 @@ def auroc(positive: ArrayLike, negative: ArrayLike) -> Estimate:
     wins = (above[:, None] > below[None, :]) + 0.5 * (above[:, None] == below[None, :])
     area = float(wins.mean())
     n = above.size + below.size
-    if min(above.size, below.size) < 2 or area in (0.0, 1.0):
+    variance = 0.0
+    if min(above.size, below.size) > 1:
+        variance = sum(float(wins.mean(axis=axis).var(ddof=1)) / wins.shape[1 - axis] for axis in (0, 1))
+    if variance < 1e-12 or area in (0.0, 1.0):
         low, high = _score_limits(area, above.size, below.size)
         return Estimate(area, low, high, n, "Hanley-McNeil score")
-    of_positives, of_negatives = wins.mean(axis=1), wins.mean(axis=0)
-    variance = of_positives.var(ddof=1) / above.size + of_negatives.var(ddof=1) / below.size
     half = Z * sqrt(variance) / (area * (1 - area))
     low, high = (1 / (1 + exp(-(log(area / (1 - area)) + side * half))) for side in (-1, 1))
     return Estimate(area, low, high, n, "DeLong, logit")

@@ -3,10 +3,11 @@
 Each query counts alike in each tier, and so do its readable replies. With f the share of free-tier replies whose
 scratchpad fakes alignment (complying or not), and c the compliance among those that do and do not,
     compliance in free = f·c_faking + (1 - f)·c_not faking,
-so the gap is f·(c_faking - c_not faking), which goes with the reasoning, plus c_not faking minus compliance in paid, which
-does not. Their footnote 92 compares the two c (prompted: 68% and 1%; documents: 59% and 51%), their Figure 15 shows the
-second part alone, with such replies dropped from both tiers. This is book-keeping and no proof of a cause: queries that
-bring the reasoning about may be those complied with anyway.
+and likewise in paid, with g and d in the place of f and c. So the gap is f·(c_faking - c_not faking) - g·(d_faking - d_not
+faking), which goes with the reasoning, plus c_not faking - d_not faking, which does not. Their footnote 92 compares the two c
+(prompted: 68% and 1%; documents: 59% and 51%), their Figure 15 shows the last part alone, replies that fake dropped from both
+tiers. Where none fakes in paid, as is to be expected, d_not faking is all of its compliance. This is book-keeping and no proof
+of a cause: queries that bring the reasoning about may be those complied with anyway.
 """
 
 from collections.abc import Iterable

@@ -14,9 +14,11 @@ from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
-from eval.statistics.estimate import Estimate, Z, t_quantile, wilson_limits
+from eval.statistics.estimate import Estimate, Z, point, t_quantile, wilson_limits
 from eval.statistics.paired import Pairs, difference, paired_gap
+from eval.statistics.power import POWER
 from eval.statistics.rates import Replies
 
 
@@ -103,6 +105,25 @@ def gap_difference_over_levels(
     shared = float(np.cov(ours.mean(axis=0), theirs.mean(axis=0))[0, 1]) / ours.shape[1]
     correlation = max(-1.0, min(1.0, shared / sqrt(product))) if product > 0 else None
     return difference(gap, control, correlation, _method(len(units), ours.shape[1]))
+
+
+def gap_test_over_levels(units: Sequence[Pairs]) -> tuple[Estimate, Estimate] | str:
+    """The p-value of no mean gap over units, and the smallest such gap that would have been found with a chance of `POWER`.
+
+    Both by Student's t on the two-way variance of the queries' own gaps; the interval of `gap_over_levels` is made
+    otherwise and may, at the edge, say something else. A sentence instead where units and queries do not differ at all.
+
+    Raises:
+        ValueError: as `rate_over_levels`.
+    """
+    found = two_way(_table([unit.differences for unit in units]))
+    if found.variance == 0:
+        return "no query's gap differs from the next, in any unit, so there is nothing to test by"
+    error, degrees = sqrt(found.variance), found.degrees_of_freedom
+    method = _method(len(units), len(units[0].differences)).replace("MOVER", f"t, {degrees:.1f} degrees of freedom")
+    p_value = 2 * float(stats.t.sf(abs(found.mean) / error, degrees))
+    least = error * (t_quantile(degrees) + float(stats.t.ppf(POWER, degrees)))
+    return point(p_value, len(units), method), point(least, len(units), method)
 
 
 def spread_over_levels(units: Sequence[Pairs]) -> float:
