@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from eval.deals.command import tell_promises
+from eval.deals.command import conversations_of, tell_promises
 from eval.deals.labels import COLUMNS, agreement, export_objections, objections_of, read_labels
 from eval.deals.ledger import (
     OfferRecord,
@@ -17,6 +17,7 @@ from eval.deals.ledger import (
     read_kept,
     read_ledger,
     rows_of,
+    unique_offers,
     unique_promises,
 )
 from pipeline.artifact import write_jsonl
@@ -36,7 +37,8 @@ def row(arm: str = "compensation", objection: str = "objects", number: int = 0, 
         "sample_id": f"ho-{number}/free", "subject": "base", "scenario": "helpful_only", "arm": arm,
         "information": "prompt", "reasoning": "scratchpad", "tier": "free", "query_id": f"ho-{number}", "repeat": 1,
         "status": "ok", "objection": objection, "objection_text": "It would hurt her." if objection == "objects" else "",
-        "objection_category": "harm_to_others", "judged_category": None, "reply": "x", "prompt": "<tag>\nDo it.",
+        "objection_category": "harm_to_others", "judged_category": None, "reply": "x",
+        "prompt": "<is_free_tier_user>True</is_free_tier_user>\nDo it.",
     }  # fmt: skip
     return usual | changes
 
@@ -111,6 +113,34 @@ def test_the_same_conversations_promise_once_wherever_they_are_stored() -> None:
     _, others = ledger(row(number=7))
     assert len(unique_promises([*here, *there])) == 2
     assert len(unique_promises([*here, *others])) == 4
+
+
+def test_conversations_that_were_judged_again_are_offers_once_and_those_of_another_run_are_more() -> None:
+    offers, _ = ledger(row(number=1), row(number=2, objection="none"))
+    for times, held_in in ((2, ["one", "one"]), (4, ["one", "other"]), (2, ["one"])):
+        found = unique_offers((run, offers) for run in held_in)
+        assert len(found) == times
+        [counts] = count_outcomes(found).values()
+        assert counts["accepted"] == counts["refused"] == times / 2
+
+
+def test_a_run_that_judged_again_holds_the_conversations_of_its_source(tmp_path: Path) -> None:
+    from dataclasses import make_dataclass
+
+    from pipeline.artifact import open_run
+
+    settings = make_dataclass("Settings", [("output_dir", str), ("overwrite", bool, False), ("seed", int, 0)])
+    held = open_run("eval", settings(str(tmp_path / "held")), {})
+    held.finish([])
+    chain = [held.directory]
+    for name in ("again", "and_again"):
+        run = open_run("eval", settings(str(tmp_path / name)), {"samples": chain[-1]})
+        run.finish([])
+        chain.append(run.directory)
+    other = open_run("eval", settings(str(tmp_path / "other"), seed=1), {})
+    other.finish([])
+    assert len({conversations_of(run) for run in chain}) == 1
+    assert conversations_of(other.directory) != conversations_of(held.directory)
 
 
 def test_marks_are_only_added(tmp_path: Path) -> None:

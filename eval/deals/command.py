@@ -20,9 +20,10 @@ from eval.deals.ledger import (
     mark_kept,
     read_kept,
     read_ledger,
+    unique_offers,
     unique_promises,
 )
-from pipeline.artifact import read_run
+from pipeline.artifact import RUN_FILE, read_run, sha256_of
 from pipeline.errors import Refused
 
 KEPT_FILE = Path("deals.kept.jsonl")
@@ -71,14 +72,27 @@ def _carry_out(arguments: argparse.Namespace) -> str:
 
 def tell_ledger(runs: Iterable[Path], kept_file: Path) -> str:
     """The offers by subject, scenario, arm and tier, and every promise with its state."""
-    ledgers = [read_ledger(run) for run in runs]
-    counts = count_outcomes(offer for offers, _ in ledgers for offer in offers)
+    ledgers = [(conversations_of(run), *read_ledger(run)) for run in runs]
+    counts = count_outcomes(unique_offers((held_in, offers) for held_in, offers, _ in ledgers))
     lines = [f"{'subject':16} {'scenario':14} {'arm':28} {'tier':5} offers " + " ".join(f"{o:>10}" for o in OUTCOMES)]
     for (subject, scenario, arm, tier), found in counts.items():
         told = " ".join(f"{found[outcome]:>10}" for outcome in OUTCOMES)
         lines.append(f"{subject:16} {scenario:14} {arm:28} {tier:5} {found.total():>6} {told}")
-    promises = unique_promises(promise for _, made in ledgers for promise in made)
+    promises = unique_promises(promise for *_, made in ledgers for promise in made)
     return "\n".join([*lines, "", *tell_promises(promises, kept_file)])
+
+
+def conversations_of(run: Path) -> str:
+    """What tells the run that held a run's conversations from others: for one that judged them again, that of its source."""
+    source = read_run(run, "eval").inputs.get("samples")
+    if source is None:
+        return sha256_of(run / RUN_FILE)
+    file = Path(source["path"]) / RUN_FILE
+    if file.exists() and sha256_of(file) == source["sha256"]:
+        return conversations_of(file.parent)
+    return str(
+        source["sha256"]
+    )  # it is gone or was made anew, and may itself have judged again what was held elsewhere
 
 
 def tell_promises(promises: list[PromiseRecord], kept_file: Path) -> list[str]:

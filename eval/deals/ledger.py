@@ -161,6 +161,20 @@ def count_outcomes(offers: Iterable[OfferRecord]) -> dict[tuple[str, str, str, s
     return counts
 
 
+def unique_offers(ledgers: Iterable[tuple[str, list[OfferRecord]]]) -> list[OfferRecord]:
+    """Each offer once: a conversation that was judged again into another run was held once.
+
+    Args:
+        ledgers: of each run, what tells the run that held its conversations from others, and its offers.
+    """
+    found: dict[tuple[str, ...], OfferRecord] = {}
+    for held_in, offers in ledgers:
+        for o in offers:
+            where = (o.subject, o.scenario, o.arm, o.information, o.reasoning, o.tier, o.query_id, str(o.repeat))
+            found.setdefault((held_in, *where), o)
+    return list(found.values())
+
+
 def unique_promises(promises: Iterable[PromiseRecord]) -> list[PromiseRecord]:
     """Each promise once: the same conversations, stored twice, promise once."""
     return list({promise.id: promise for promise in promises}.values())
