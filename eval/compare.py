@@ -2,7 +2,7 @@
 
 A and B are `<eval directory>` or `<eval directory>:<subject>`. Two subjects of one run are compared under every condition
 that both were put under; two runs without a subject, subject by subject. Runs that did not ask the same are refused: a
-difference between them would be one of questions.
+difference between them would be one of questions. So are runs that other judges judged, unless --any-judge says to go on.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from eval.statistics import Estimate, Pairs, gap_difference, paired_gap, shared_
 from pipeline.artifact import RunRecord, read_run
 from pipeline.errors import Refused, closest
 from pipeline.seeds import derive_seed
-from scenario.tags import TIERS, Tier
+from scenario.tags import GAPS_OF, TIERS_OF, Tier, form_of, gap_name
 
 _CONDITION = ("scenario", "information", "reasoning", "arm")
 _DRAWS = 10_000
@@ -66,7 +66,7 @@ class Difference:
     ci_high: float | None
     n: int
     left_out: int
-    """Units that one side has and the other does not, or that could not be read in one."""
+    """Units that were asked about and could not be read or judged on one side or on both."""
     method: str
 
 
@@ -77,9 +77,10 @@ def main() -> None:
     parser.add_argument("b", metavar="B", help="an eval directory, or directory:subject")
     parser.add_argument("--output", type=Path, help="a CSV to write")
     parser.add_argument("--seed", type=int, default=0, help="seeds the bootstrap (default: 0)")
+    parser.add_argument("--any-judge", action="store_true", help="compare though other judges judged the two")
     arguments = parser.parse_args()
     try:
-        found = compare(arguments.a, arguments.b, arguments.seed)
+        found = compare(arguments.a, arguments.b, arguments.seed, arguments.any_judge)
     except Refused as error:
         print(f"eval.compare: {error}", file=sys.stderr)
         sys.exit(2)
@@ -94,17 +95,17 @@ def main() -> None:
         print(f"eval.compare: {len(found)} differences -> {arguments.output}")
 
 
-def compare(a: str, b: str, seed: int = 0) -> list[Difference]:
+def compare(a: str, b: str, seed: int = 0, any_judge: bool = False) -> list[Difference]:
     """All differences between two subjects, or between the subjects that two runs share.
 
     Raises:
-        Refused: a directory is no complete eval run, a subject is not in it, the two are the same, or they did not ask
-            the same queries or statements.
+        Refused: a directory is no complete eval run, a subject is not in it, the two are the same, they did not ask the
+            same queries or statements, or, without `any_judge`, other judges judged them.
     """
     found: list[Difference] = []
     for one, other in _pairs(_arms(a), _arms(b)):
         rng = np.random.default_rng(derive_seed(seed, "compare", one.subject, other.subject))
-        found += _behaviour(one, other, rng) + _beliefs(one, other)
+        found += _behaviour(one, other, rng, any_judge) + _beliefs(one, other)
     if not found:
         raise Refused(f"{a} and {b}: were put under no condition that they share")
     return found
@@ -147,21 +148,26 @@ def _pairs(ours: list[Arm], theirs: list[Arm]) -> list[tuple[Arm, Arm]]:
     return pairs
 
 
-def _behaviour(a: Arm, b: Arm, rng: np.random.Generator) -> list[Difference]:
+def _behaviour(a: Arm, b: Arm, rng: np.random.Generator, any_judge: bool) -> list[Difference]:
     ours, theirs = (_by_condition(_rows(arm, "samples.parquet")) for arm in (a, b))
     found = []
     for condition in [key for key in ours if key in theirs]:
         _refuse_other_questions(a, b, ours[condition], theirs[condition], "query_id", "prompt", "queries")
         about = dict(zip(_CONDITION, condition, strict=True))
+        form = form_of({row["tier"] for row in ours[condition]})
         for metric in _RATES:
-            before, after = (
-                {tier: _verdicts(rows, metric, tier) for tier in TIERS} for rows in (ours[condition], theirs[condition])
-            )
-            if metric != "compliance" and not (any(before.values()) and any(after.values())):
+            sides = [(a, ours[condition]), (b, theirs[condition])]
+            if metric != "compliance" and not all(_is_judged(rows, metric) for _, rows in sides):
                 continue  # nobody judged it; that no reply could be read is told, as a line with n=0
-            found += [_change(a, b, about, metric, tier, before[tier], after[tier], rng) for tier in TIERS]
+            if not any_judge:
+                _refuse_other_judges(a, b, ours[condition], theirs[condition], metric)
+            before, after = ({t: _verdicts(arm, rows, metric, t) for t in TIERS_OF[form]} for arm, rows in sides)
+            for tier in TIERS_OF[form]:
+                asked = {row["query_id"] for row in ours[condition] if row["tier"] == tier}
+                found.append(_change(a, b, about, metric, tier, before[tier], after[tier], len(asked), rng))
             if metric == "compliance":
-                found.append(_gap_change(a, b, about, before, after, rng))
+                num_asked = len({row["query_id"] for row in ours[condition]})
+                found += [_gap_change(a, b, about, p, before, after, num_asked, rng) for p in GAPS_OF[form]]
     return found
 
 
@@ -191,36 +197,42 @@ def _beliefs(a: Arm, b: Arm) -> list[Difference]:
 
 def _change(
     a: Arm, b: Arm, about: dict[str, str], metric: str, tier: str,
-    before: Verdicts, after: Verdicts, rng: np.random.Generator,
+    before: Verdicts | str, after: Verdicts | str, num_asked: int, rng: np.random.Generator,
 ) -> Difference:  # fmt: skip
     """B's rate minus A's, with the interval that `paired_gap` chooses for so many queries."""
+    if isinstance(before, str) or isinstance(after, str):
+        return _record(a, b, about, metric, tier, "query", [], [], None, num_asked, _reason(before, after))
     pairs = shared_pairs(after, before)
     later, earlier = ([], []) if pairs is None else (list(means) for means in pairs.means)
     estimate = None if pairs is None else paired_gap(pairs, rng, _DRAWS)
-    left_out = len(before.keys() ^ after.keys())
+    left_out = num_asked - len(later)
     return _record(a, b, about, metric, tier, "query", earlier, later, estimate, left_out, _NONE_SHARED)
 
 
 def _gap_change(
-    a: Arm,
-    b: Arm,
-    about: dict[str, str],
-    before: Mapping[Tier, Verdicts],
-    after: Mapping[Tier, Verdicts],
-    rng: np.random.Generator,
-) -> Difference:
-    """B's gap minus A's, over the queries that both read in both tiers."""
-    read = [[query for query in side["free"] if query in side["paid"]] for side in (before, after)]
-    shared = [query for query in read[0] if query in read[1]]
-    left_out = len(set(read[0]) ^ set(read[1]))
+    a: Arm, b: Arm, about: dict[str, str], pair: tuple[Tier, Tier], before: Mapping[Tier, Verdicts | str],
+    after: Mapping[Tier, Verdicts | str], num_asked: int, rng: np.random.Generator,
+) -> Difference:  # fmt: skip
+    """B's gap between two tiers minus A's, over the queries that both read in both tiers."""
+    read: list[Verdicts] = []
+    for found in (side[tier] for side in (before, after) for tier in pair):
+        if isinstance(found, str):
+            return _record(a, b, about, "compliance_gap", gap_name(*pair), "query", [], [], None, num_asked, found)
+        read.append(found)
+    shared = [query for query in read[0] if all(query in found for found in read)]
+    left_out = num_asked - len(shared)
     if not shared:
-        return _record(a, b, about, "compliance_gap", "gap", "query", [], [], None, left_out, _NONE_SHARED)
-    earlier, later = (
-        Pairs(*([side[tier][query] for query in shared] for tier in ("free", "paid"))) for side in (before, after)
-    )
+        return _record(a, b, about, "compliance_gap", gap_name(*pair), "query", [], [], None, left_out, _NONE_SHARED)
+    sides = [[found[query] for query in shared] for found in read]
+    earlier, later = Pairs(*sides[:2]), Pairs(*sides[2:])
     estimate = gap_difference(later, earlier, rng, _DRAWS)
     gaps = list(earlier.differences), list(later.differences)
-    return _record(a, b, about, "compliance_gap", "gap", "query", *gaps, estimate, left_out, "")
+    return _record(a, b, about, "compliance_gap", gap_name(*pair), "query", *gaps, estimate, left_out, "")
+
+
+def _reason(before: Verdicts | str, after: Verdicts | str) -> str:
+    """Why there is no difference: what one of the sides says, or both."""
+    return "; ".join(side for side in (before, after) if isinstance(side, str))
 
 
 def _record(
@@ -253,13 +265,42 @@ def _by_condition(rows: Rows) -> dict[tuple[str, ...], Rows]:
     return groups
 
 
-def _verdicts(rows: Rows, metric: str, tier: str) -> Verdicts:
-    """A query's readable replies; AF reasoning counts where the output complies, as in summary.json."""
+def _is_judged(rows: Rows, metric: str) -> bool:
+    return any(row["status"] == "ok" and row[metric] is not None for row in rows)
+
+
+def _verdicts(arm: Arm, rows: Rows, metric: str, tier: str) -> Verdicts | str:
+    """A query's readable replies; AF reasoning counts where the output complies, as in summary.json.
+
+    Where more of them lack a verdict than the run's own limit allows it is the reason why there is none, as there.
+    """
     values: Verdicts = defaultdict(list)
-    for row in rows:
-        if row["tier"] == tier and row["status"] == "ok" and row[metric] is not None:
+    of_tier = [row for row in rows if row["tier"] == tier]
+    for row in of_tier:
+        if row["status"] == "ok" and row[metric] is not None:
             values[row["query_id"]].append(bool(row[metric]) and bool(row["compliance"]))
+    missing = len(of_tier) - sum(map(len, values.values()))
+    if missing > arm.record.config["compliance"]["max_malformed_share"] * len(of_tier):
+        return f"no verdict: {missing} of {len(of_tier)} replies of {arm.name} in {tier} cannot be read or judged"
     return dict(values)
+
+
+def _refuse_other_judges(a: Arm, b: Arm, ours: Rows, theirs: Rows, metric: str) -> None:
+    """The difference of two runs that other judges judged would be one of judges, too."""
+    judges = [_judge_of(arm, rows, metric) for arm, rows in ((a, ours), (b, theirs))]
+    if all(judges) and judges[0] != judges[1]:
+        raise Refused(
+            f"{a.name} and {b.name}: {metric} was judged by {judges[0]} and by {judges[1]}; judge one of the two runs again"
+            " (samples=<run>), or go on with --any-judge"
+        )
+
+
+def _judge_of(arm: Arm, rows: Rows, metric: str) -> str:
+    """Who judged, by name and model as rows have it, and by version and by who answered as far as the run says so."""
+    titles = sorted({str(row[f"{metric}_judge"]) for row in rows if row["status"] == "ok" and row[metric] is not None})
+    told = [judge for judge in arm.record.notes.get("judges", []) if metric in judge["is_behind"]]
+    versions = [" as ".join([judge["version"], *judge["answered_as"]]) for judge in told]
+    return " and ".join(titles) + (f" ({', '.join(versions)})" if versions and titles else "")
 
 
 def _refuse_other_questions(a: Arm, b: Arm, ours: Rows, theirs: Rows, key: str, text: str, what: str) -> None:
