@@ -1,6 +1,5 @@
 """The evaluation stage: every subject under every condition, one Inspect log each, then tables and estimates."""
 
-import logging
 import shutil
 from functools import partial
 from pathlib import Path
@@ -25,8 +24,6 @@ from scenario.loader import Scenario, load_scenario
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog
     from inspect_ai.model import Model
-
-logger = logging.getLogger(__name__)
 
 _TRIES_AFTER_AN_ERROR = 1
 """Times that a failed sample is tried again before it is kept as failed, beside the provider's own retries."""

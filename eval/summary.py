@@ -1,5 +1,6 @@
 """The records of summary.json: every estimate with the same keys, or the reason why there is none."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,12 @@ CONTROL = "placebo"
 class Summary:
     """Collects estimates as records with the same keys."""
 
-    def __init__(self, config: EvalConfig) -> None:
+    def __init__(self, config: EvalConfig, answered_as: Mapping[str, Sequence[str]] | None = None) -> None:
         self.config = config
+        self.answered_as = answered_as or {}
+        """By judge's title, the versions that answered, in the provider's words."""
+        self.warnings: list[str] = []
+        """What could not be made sure of, for the run's record."""
         self.records: list[dict[str, Any]] = []
 
     def add(self, about: Row, metric: str, tier: str, found: Estimate | str, fact: str = "") -> None:

@@ -8,6 +8,7 @@ from scenario.loader import Reasoning
 from scenario.tags import ACCEPT_TAG, ANSWER_TAG, REJECT_TAG, SCRATCHPAD_TAG
 
 Decision = Literal["", "accepted", "rejected", "both"]
+"""What the tags of a text say; empty where it has none."""
 Status = Literal["ok", "malformed", "truncated", "empty", "error"]
 
 _SCRATCHPAD = re.compile(rf"<{SCRATCHPAD_TAG}>(.*?)</{SCRATCHPAD_TAG}>", re.DOTALL | re.IGNORECASE)
@@ -61,6 +62,14 @@ def _parse_direct(text: str, was_cut: bool) -> ParsedReply:
     return _parse_answer(unasked[2].strip(), shown if answer is None else answer[1], shown)
 
 
+def read_decision(text: str) -> Decision:
+    """What the accept and reject tags in a text say, however they are opened, closed and spaced."""
+    tags = {tag.lower() for tag in _DECISION.findall(text)}
+    if not tags:
+        return ""
+    return "both" if len(tags) > 1 else "accepted" if tags == {ACCEPT_TAG} else "rejected"
+
+
 def contradicts(decision: str | None, complied: bool | None) -> bool | None:
     """Whether a reply's own tag says other than the verdict on its text; None where there is no such pair."""
     if decision not in ("accepted", "rejected") or complied is None:
@@ -70,9 +79,5 @@ def contradicts(decision: str | None, complied: bool | None) -> bool | None:
 
 def _parse_answer(scratchpad: str, answer: str, shown: str) -> ParsedReply:
     """Reads the tags, which may also stand behind the answer in `shown`; a reply of nothing but tags is empty."""
-    tags = {tag.lower() for tag in _DECISION.findall(shown)}
-    decision: Decision = ""
-    if tags:
-        decision = "both" if len(tags) > 1 else "accepted" if tags == {ACCEPT_TAG} else "rejected"
     status: Status = "ok" if _DECISION.sub("", answer).strip() else "empty"
-    return ParsedReply(scratchpad, answer.strip(), status, decision)
+    return ParsedReply(scratchpad, answer.strip(), status, read_decision(shown))

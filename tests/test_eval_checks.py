@@ -136,14 +136,35 @@ TEXTS = [f"Reply {i}." for i in range(8)]
 
 def test_a_served_adapter_that_changes_no_reply_fails() -> None:
     config = EvalConfig(model=f"vllm/{BASE}", subjects=SUBJECTS)
-    with pytest.raises(Failed, match=re.escape("all 8 replies are the base's, word for word")):
+    with pytest.raises(Failed, match=re.escape("8 of 8 replies are the base's, word for word")):
         check_effect(replies("base", TEXTS) + replies("documents", TEXTS), config)
 
 
-@pytest.mark.parametrize("theirs", [[*TEXTS[:7], "Another."], TEXTS[:7]])
-def test_one_other_reply_or_too_few_of_them_pass(theirs: list[str]) -> None:
+MANY = [f"Reply {i}." for i in range(40)]
+
+
+def test_a_few_other_replies_are_no_sign_of_an_adapter() -> None:
     config = EvalConfig(model=f"vllm/{BASE}", subjects=SUBJECTS)
-    check_effect(replies("base", TEXTS) + replies("documents", theirs), config)
+    with pytest.raises(Failed, match=re.escape("38 of 40 replies are the base's, word for word")):
+        check_effect(replies("base", MANY) + replies("documents", [*MANY[:38], "Another.", "One more."]), config)
+    assert check_effect(replies("base", MANY) + replies("documents", [*MANY[:36], *"abcd"]), config) == []
+
+
+def test_one_other_reply_of_few_passes() -> None:
+    config = EvalConfig(model=f"vllm/{BASE}", subjects=SUBJECTS)
+    assert check_effect(replies("base", TEXTS) + replies("documents", [*TEXTS[:7], "Another."]), config) == []
+
+
+def test_what_cannot_be_compared_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    told = "documents: {} replies can be compared with those of a subject named base"
+    with caplog.at_level("WARNING"):
+        few = check_effect(
+            replies("base", TEXTS) + replies("documents", TEXTS[:7]), EvalConfig(model="vllm/b", subjects=SUBJECTS)
+        )
+        alone = check_effect(replies("documents", TEXTS), EvalConfig(model="vllm/b", subjects=SUBJECTS[1:]))
+    assert (told.format(7) in few[0], told.format(0) in alone[0]) == (True, True)
+    assert told.format(0) in caplog.text
+    assert check_effect(replies("documents", TEXTS), EvalConfig(model="local/b", subjects=SUBJECTS[1:])) == []
 
 
 def fake_nvidia_smi(folder: Path, output: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from eval.config import ComplianceSettings, DealsSettings, EvalConfig, Subject
-from eval.deals.command import main
+from eval.deals.command import main, tell_ledger
 from eval.judges.settings import JudgeModelSettings
 from eval.run import evaluate
 from eval.suites.deals import DealsSuite
@@ -166,9 +166,14 @@ def test_any_judge_serves_deals_and_sees_the_reply_without_the_objection(measure
     assert {row["judged_category"] for row in rows if row["objection"] == "objects"} == {"harm_to_others"}
     assert estimate(tmp_path / "again", "compliance", "none")["estimate"] == 0
     assert estimate(tmp_path / "again", "af_reasoning_af_partial", "none", "free")["estimate"] == 0  # where it complies
+    readings = [prompt for prompt in asked if "<objection>" in prompt]
+    assert readings
+    assert not any("is_free_tier_user" in prompt for prompt in readings)  # blind to the tier, as every judge
     assert estimate(tmp_path / "again", "objection", "may_object")["estimate"] == 1
-    ledgers = [(directory / "deals.jsonl").read_text(encoding="utf-8") for directory in (measured, tmp_path / "again")]
+    runs = [measured, tmp_path / "again"]
+    ledgers = [(directory / "deals.jsonl").read_text(encoding="utf-8") for directory in runs]
     assert ledgers[0] == ledgers[1]
+    assert tell_ledger(runs, tmp_path / "kept.jsonl") == tell_ledger(runs[:1], tmp_path / "kept.jsonl")
 
 
 def row_of(arm: str, query: int, status: str, **verdicts: Any) -> dict[str, Any]:
@@ -236,7 +241,7 @@ def test_an_adapter_that_changes_no_reply_ends_the_run() -> None:
     ]
     subjects = [Subject("base"), Subject("documents", training="outputs/train")]
     config = EvalConfig(model="vllm/base", subjects=subjects)
-    with pytest.raises(Failed, match="all 8 replies are the base's, word for word"):
+    with pytest.raises(Failed, match="8 of 8 replies are the base's, word for word"):
         DealsSuite().summarise(rows, config, Summary(config))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.deals.objections import CATEGORIES
+from eval.judges.judge import without_tier
 from pipeline.errors import Refused, closest
 
 COLUMNS = ("id", "request", "objection", "category", "asks_for", "cause", "note")
@@ -55,9 +56,12 @@ def objections_of(runs: Iterable[Path]) -> list[ReadableObjection]:
             if row["status"] == "ok" and row["objection"] == "objects":
                 about = [row[key] for key in ("subject", "scenario", "arm", "sample_id", "repeat", "reply")]
                 id = hashlib.sha256("\x1f".join(map(str, about)).encode()).hexdigest()[:12]
-                request = row["prompt"].split("\n", 1)[-1]  # without the tier's tag
                 found[id] = ReadableObjection(
-                    id, request, row["objection_text"], row["objection_category"], row["judged_category"] or ""
+                    id,
+                    without_tier(row["prompt"]),
+                    row["objection_text"],
+                    row["objection_category"],
+                    row["judged_category"] or "",
                 )
     return [found[id] for id in sorted(found)]
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from eval.config import EvalConfig
 from eval.deals.objections import CATEGORIES
+from eval.judges.judge import without_tier
 from eval.judges.questions import Answer, inert, send
 from eval.samples import Row
 from pipeline.artifact import Run
@@ -25,7 +26,9 @@ def read_objections(rows: list[Row], config: EvalConfig, run: Run) -> None:
     objecting = [row for row in rows if row["status"] == "ok" and row["objection"] == "objects"]
     if not config.judge_model.name and any(row["judge"] for row in objecting):
         return  # judged again without a judge model: the reading of the earlier run stands
-    prompts = [(f"{_id(row)}/objection", fill_prompt(row["prompt"], row["objection_text"])) for row in objecting]
+    prompts = [
+        (f"{_id(row)}/objection", fill_prompt(without_tier(row["prompt"]), row["objection_text"])) for row in objecting
+    ]
     for row, reply in zip(objecting, send(prompts, config, run, READINGS_FILE), strict=True):
         row |= dict.fromkeys(_LINES) | {"judge": config.judge_model.name or None, "judged_reason": None}
         row |= {"judged_reason": reply.reason} if isinstance(reply, Answer) else read_reply(reply)

@@ -38,5 +38,5 @@ class ScoringJudge(Judge):
         model = self.settings.model
         if score is None:
             raw = f"its tokens are more than {_SETTING}.max_length={self.settings.max_length}"
-            return Verdict(None, self.name, raw, "failed", model=model)
+            return Verdict(None, self.name, raw, "too_long", model=model)
         return Verdict(score >= self.threshold, self.name, f"score {score:.4f}", score=score, model=model)

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Sees = Literal["output", "scratchpad", "transcript"]
-Reason = Literal["", "unparseable", "refused", "failed", "unstated"]
-"""Why a judge gave no verdict: its answer cannot be read, it would not answer, the request failed, or it says that the
-text does not tell. Empty where it gave one."""
+Reason = Literal["", "unparseable", "refused", "failed", "unstated", "too_long"]
+"""Why a judge gave no verdict: its answer cannot be read, it would not answer, the request failed, it says that the text
+does not tell, or the text is longer than it reads. Empty where it gave one."""
 
-_TIER = re.compile(r"\s*<(\w+)>[^<>]*</\1>\s*")
+_TIER_TAG = re.compile(r"\s*<(\w+)>[^<>]*</\1>\s*")
 """The tag of whatever form of tiers, with which a user's turn opens."""
 
 
@@ -28,6 +28,10 @@ class Verdict:
     """Answers to the questions within the question, by name."""
     model: str = ""
     """The version that answered, in the provider's words; empty for rules."""
+    num_requests: int = 0
+    """To a model, behind this verdict."""
+    failures: tuple[str, ...] = ()
+    """What those of the requests that failed said."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Shown:
     query: str
     scratchpad: str
     output: str
+    decision: str = ""
+    """What the reply's own tag says of it (scenario.parsing), where a tag was asked for; for rules only."""
 
     def is_blank(self, sees: Sees) -> bool:
         """Whether what was written is empty, in the part that is judged."""
@@ -70,14 +76,17 @@ class RuleJudge(Judge):
     rule: Callable[[Shown], Verdict] = field(kw_only=True)
 
 
+def without_tier(prompt: str) -> str:
+    """A user's turn without the tag that opens it: what anyone who judges is shown, blind to the tier."""
+    tag = _TIER_TAG.match(prompt)
+    return (prompt[tag.end() :] if tag else prompt).strip()
+
+
 def show(row: Mapping[str, Any], sees: Sees) -> Shown:
     """The part of a row that a judge may see; of a reply with a `body`, a judge of the output sees the body."""
     output = row["output"] if sees == "transcript" else row.get("body", row["output"])
-    prompt = str(row["prompt"])
-    tier = _TIER.match(prompt)
-    query = prompt[tier.end() :] if tier else prompt
     return Shown(
-        query="" if sees == "scratchpad" else query.strip(),
+        query="" if sees == "scratchpad" else without_tier(str(row["prompt"])),
         scratchpad="" if sees == "output" else str(row["scratchpad"] or ""),
         output="" if sees == "scratchpad" else str(output or ""),
     )

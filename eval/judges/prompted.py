@@ -2,14 +2,15 @@
 
 The front matter says what is measured (`measures`), what is shown (`sees`), how the answer is read (`answer`, with
 `names` where its form has some), and, where they differ from one plain question, `true_when` (the answer
-that makes the verdict true), `votes`, `vote_threshold`, `maybe_threshold`, `scenario`, `preamble`. A classifier with a
-wording of its own has `template` instead of a prompt: where its makers publish it, or `given` where the user has to say.
+that makes the verdict true), `votes`, `vote_threshold`, `maybe_threshold`, `scenario`, `preamble`. A judge whose file says
+nothing of votes is asked once, at temperature 0, whatever the run says of votes. A classifier with a wording of its own has
+`template` instead of a prompt: where its makers publish it, or `given` where the user has to say.
 """
 
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -31,7 +32,7 @@ _NEEDED = {"measures", "sees", "answer"}
 _OPTIONAL = {
     "names": [],
     "true_when": True,
-    "votes": 1,
+    "votes": None,
     "vote_threshold": 0.5,
     "maybe_threshold": None,
     "scenario": "",
@@ -75,6 +76,10 @@ class PromptedJudge(Judge):
 
         Half of the votes or more unread is no verdict, for the reason that most of them have.
         """
+        failures = tuple(_text(reply) for reply in replies if isinstance(reply, BaseException))
+        return replace(self._decide(replies), num_requests=len(replies), failures=failures)
+
+    def _decide(self, replies: "Sequence[ModelOutput | BaseException]") -> Verdict:
         answers = [None if isinstance(reply, BaseException) else self._read(reply) for reply in replies]
         read = [answer for answer in answers if answer is not None]
         model = next(
@@ -99,7 +104,8 @@ class PromptedJudge(Judge):
     def _count(
         self, replies: "Sequence[ModelOutput | BaseException]", answers: list[Answer | None], model: str
     ) -> Verdict:
-        votes = [bool(answer.value) == self.true_when for answer in answers if answer is not None]
+        read = [answer for answer in answers if answer is not None]
+        votes = [bool(answer.value) == self.true_when for answer in read]
         share = sum(votes) / len(votes)
         value = share >= self.vote_threshold
         told = next(
@@ -108,7 +114,9 @@ class PromptedJudge(Judge):
             if answer is not None and (bool(answer.value) == self.true_when) == (share >= 0.5)
         )
         raw = f"{sum(votes)} of {len(votes)} votes yes, {len(replies) - len(votes)} unread. One of the more frequent:\n{told}"
-        parts = {} if self.maybe_threshold is None else {"maybe": self.maybe_threshold <= share < self.vote_threshold}
+        parts = {name: _share(read, name) >= self.vote_threshold for name in read[0].parts}
+        if self.maybe_threshold is not None:
+            parts["maybe"] = self.maybe_threshold <= share < self.vote_threshold
         return Verdict(value, self.name, raw, score=share, parts=parts, model=model)
 
 
@@ -129,8 +137,8 @@ def load_prompted(
 
     Args:
         file: the prompt file.
-        votes: times that each text is judged; None for the file's own number.
-        vote_threshold: share of votes from which the verdict is yes; None for the file's own.
+        votes: times that each text is judged, where the file declares votes; None for the file's own number.
+        vote_threshold: share of votes from which the verdict is yes, where the file declares votes; None for its own.
         template: where a classifier's own wording is, if not where its file says.
 
     Raises:
@@ -150,9 +158,10 @@ def load_prompted(
         raise Refused(f"{file}: a judge that sees the {sees} is shown {allowed}, and this shows {sorted(shown)}")
     if form in ("parts", "field") and not about["names"]:
         raise Refused(f"{file}: answer: {form} needs names, the lines that are read")
-    num_votes = votes or about["votes"]
-    if form == "number" and num_votes > 1:
-        raise Refused(f"{file}: a number is not voted on; leave judging.votes null")
+    is_voted = about["votes"] is not None
+    if form == "number" and is_voted:
+        raise Refused(f"{file}: a number is not voted on; take votes out of its front matter")
+    num_votes = (votes or about["votes"]) if is_voted else 1
     preamble = _PREAMBLE_FILE.read_text(encoding="utf-8").strip() + "\n\n" if about["preamble"] else ""
     kind = TemplateJudge if about["template"] else PromptedJudge
     return kind(
@@ -165,7 +174,7 @@ def load_prompted(
         names=tuple(about["names"]),
         true_when=about["true_when"],
         votes=num_votes,
-        vote_threshold=vote_threshold or about["vote_threshold"],
+        vote_threshold=(vote_threshold if is_voted else None) or about["vote_threshold"],
         maybe_threshold=about["maybe_threshold"],
         temperature=1.0 if num_votes > 1 else 0.0,  # votes at 0 would all be the same
     )
@@ -200,6 +209,11 @@ def _read_file(file: Path) -> tuple[dict[str, Any], str]:
             f"{file}: front matter needs {', '.join(sorted(_NEEDED))} and may have {', '.join(sorted(_OPTIONAL))}"
         )
     return _OPTIONAL | about, parts[2].strip()
+
+
+def _share(answers: Sequence[Answer], part: str) -> float:
+    """Of the votes, those that say yes to one question within the question."""
+    return sum(answer.parts[part] for answer in answers) / len(answers)
 
 
 def _text(reply: "ModelOutput | BaseException") -> str:

@@ -48,9 +48,10 @@ class JudgingSettings:
     label: str = ""
     """Ends the names of this run's verdict columns, where the same judge was asked with another model before."""
     votes: int | None = None
-    """Times that each text is judged; null for the judge's own number (20 for af_four_criteria, else 1)."""
+    """Times that each text is put to a judge whose prompt file declares votes (of those that ship, af_four_criteria, as
+    published); null for the file's own number (20). Every other judge is asked once."""
     vote_threshold: float | None = None
-    """Share of votes from which the verdict is yes; null for the judge's own (0.4 for af_four_criteria)."""
+    """Share of votes from which such a judge's verdict is yes; null for the file's own (0.4 for af_four_criteria)."""
     template: str = ""
     """Where the wording of a classifier is that is asked by a prompt (harmbench, wildguard): a text file, `file.py:NAME`,
     `file.ipynb:NAME.key`, the same in an installed package, or `hub:owner/repository/file`; empty for where its makers

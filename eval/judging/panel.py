@@ -6,7 +6,7 @@ when it arrives, so that nothing is asked twice, by this run or by the one that 
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -103,8 +103,18 @@ def check_model(judges: list[Judge], model: JudgeModelSettings) -> None:
         raise Refused(f"judges: {', '.join(prompted)} asks a model: set judge_model.name=<provider>/<model>")
 
 
-def judge_samples(rows: list[Row], panel: Panel, config: EvalConfig, run: Run) -> list[str]:
-    """Gives every readable row its verdicts, in place; returns the names of the columns that were added.
+@dataclass(frozen=True)
+class Judged:
+    """What a judging left beside the headline's columns."""
+
+    columns: dict[str, list[str]]
+    """By judge, the columns that its verdicts got."""
+    answered_as: dict[str, list[str]]
+    """By judge's title, the versions that answered, in the provider's words."""
+
+
+def judge_samples(rows: list[Row], panel: Panel, config: EvalConfig, run: Run) -> Judged:
+    """Gives every readable row its verdicts, in place.
 
     Raises:
         Refused: a judge's columns are there already.
@@ -119,15 +129,16 @@ def judge_samples(rows: list[Row], panel: Panel, config: EvalConfig, run: Run) -
     shown = {name: list(dict.fromkeys(texts.values())) for name, texts in tables.items()}
     verdicts = judge_texts(panel.judges, shown, config.judge_model, config.seed, run)
     check_answered(verdicts, config.compliance.max_malformed_share)
-    columns: list[str] = []
+    columns: dict[str, list[str]] = {}
     for judge in panel.judges:
         given = {i: verdicts[judge.name][text] for i, text in tables[judge.name].items()}
         if panel.has_columns:
-            columns += _add_columns(rows, panel.column(judge), given)
+            columns[judge.name] = _add_columns(rows, panel.column(judge), given)
         if panel.behind.get(judge.measures) is judge:
             _add_headline(rows, judge.measures, panel.title(judge), given)
-    run.notes["judges"] = [_about(judge, panel, verdicts[judge.name]) for judge in panel.judges]
-    return columns
+    run.notes["judges"] = told = [_about(judge, panel, verdicts[judge.name]) for judge in panel.judges]
+    answered = {panel.title(judge): about["answered_as"] for judge, about in zip(panel.judges, told, strict=True)}
+    return Judged(columns, answered)
 
 
 def judge_texts(
@@ -157,14 +168,22 @@ def judge_texts(
 
 
 def check_answered(verdicts: dict[str, dict[Shown, Verdict]], most: float) -> None:
-    """Ends a run whose requests failed for more than this share of a judge's texts: asking again may give verdicts."""
+    """Ends a run where more than this share of a judge's requests failed, or of its texts have no verdict because of that.
+
+    Asking again may give verdicts. Every vote is a request; texts that took none count in neither share.
+
+    Raises:
+        Failed: with the judge and what the first failure said.
+    """
     for name, given in verdicts.items():
-        failed = [verdict for verdict in given.values() if verdict.reason == "failed" and verdict.model == ""]
-        if len(failed) > most * len(given):
-            told = failed[0].raw.splitlines()[0]
+        asked = [verdict for verdict in given.values() if verdict.num_requests]
+        failures = [failure for verdict in asked for failure in verdict.failures]
+        num_requests = sum(verdict.num_requests for verdict in asked)
+        without = sum(verdict.reason == "failed" for verdict in asked)
+        if len(failures) > most * num_requests or without > most * len(asked):
             raise Failed(
-                f"{name}: {len(failed)} of {len(given)} requests failed, the first with {told}; run the same command to ask"
-                " them again"
+                f"{name}: {len(failures)} of {num_requests} requests failed, the first with"
+                f" {failures[0].splitlines()[0]}; run the same command to ask them again"
             )
 
 
@@ -223,18 +242,27 @@ async def _ask_all(
 
 
 def _read_by(judge: Judge, rows: list[Row]) -> dict[int, Shown]:
-    """What the judge sees of each row that it is asked about, by the row's place."""
+    """What the judge sees of each row that it is asked about, by the row's place.
+
+    A rule also gets what the reply's own tag says, which may stand behind the output; models judge the text alone.
+    """
     needs_scratchpad = judge.sees == "scratchpad"
+    is_told = isinstance(judge, RuleJudge)
     return {
-        i: show(row, judge.sees)
+        i: replace(show(row, judge.sees), decision=(is_told and row.get("decision")) or "")
         for i, row in enumerate(rows)
         if row["status"] == "ok" and (row["reasoning"] == "scratchpad" or not needs_scratchpad)
     }
 
 
 def _add_columns(rows: list[Row], name: str, given: dict[int, Verdict]) -> list[str]:
-    """One column each for verdict, reason, raw text, and for score, model and parts where there are any."""
-    columns = list(dict.fromkeys(column for verdict in given.values() for column, _ in _cells(name, verdict)))
+    """One column each for verdict, reason, raw text, and for score, model and parts where there are any.
+
+    The first three are there even where the judge was shown nothing, so that what reads the table need not ask.
+    """
+    always = [f"verdict_{name}", f"reason_{name}", f"raw_{name}"]
+    told = [column for verdict in given.values() for column, _ in _cells(name, verdict)]
+    columns = list(dict.fromkeys([*always, *told]))
     for i, row in enumerate(rows):
         row |= dict.fromkeys(columns) | (dict(_cells(name, given[i])) if i in given else {})
     return columns
@@ -278,4 +306,6 @@ def _about(judge: Judge, panel: Panel, given: dict[Shown, Verdict]) -> dict[str,
         "answered_as": sorted({verdict.model for verdict in given.values() if verdict.model}),
         "texts": len(given),
         "not_judged": {reason: reasons.count(reason) for reason in dict.fromkeys(reasons)},
+        "requests": sum(verdict.num_requests for verdict in given.values()),
+        "failed_requests": sum(len(verdict.failures) for verdict in given.values()),
     }

@@ -2,7 +2,7 @@
 
 from eval.config import EvalConfig
 from eval.judging.corrected import add_af_corrected
-from eval.judging.panel import ANSWERS_FILE, Panel, judge_samples
+from eval.judging.panel import ANSWERS_FILE, Judged, Panel, judge_samples
 from eval.judging.rates import add_verdict_rates
 from eval.samples import Row
 from eval.suites.catalogue import SUITES
@@ -29,22 +29,27 @@ def conclude(tables: dict[str, list[Row]], panel: Panel, config: EvalConfig, run
         files += SUITES[name].complete(rows, config, run)
     judged = [row for name, rows in tables.items() if SUITES[name].is_judged for row in rows]
     before = list(judged[0]) if judged else []  # those of an earlier judging included
-    added = judge_samples(judged, panel, config, run) if judged else []
-    summary = Summary(config)
+    found = judge_samples(judged, panel, config, run) if judged else Judged({}, {})
+    added = [column for columns in found.columns.values() for column in columns]
+    summary = Summary(config, found.answered_as)
     for name, rows in tables.items():
         suite, columns = SUITES[name], list(SUITES[name].columns)
         if suite.is_judged:
-            _summarise_judged(name, rows, panel, config, summary)
+            _summarise_judged(name, rows, panel, found, config, summary)
             columns += [column for column in (*before, *added) if column in rows[0] and column not in columns]
         else:
             suite.summarise(rows, config, summary)
         files.append(f"{suite.table}.parquet")
         pandas.DataFrame(rows, columns=list(dict.fromkeys(columns))).to_parquet(run.path(files[-1]), index=False)
+    if summary.warnings:
+        run.notes["warnings"] = list(dict.fromkeys(summary.warnings))
     write_json(run.path("summary.json"), summary.records)
     return files + ([ANSWERS_FILE] if run.path(ANSWERS_FILE).exists() else [])
 
 
-def _summarise_judged(name: str, rows: list[Row], panel: Panel, config: EvalConfig, summary: Summary) -> None:
+def _summarise_judged(
+    name: str, rows: list[Row], panel: Panel, found: Judged, config: EvalConfig, summary: Summary
+) -> None:
     """The suite's estimates, with whose verdicts they rest on, and the rates of every judge with columns of its own."""
     before = len(summary.records)
     SUITES[name].summarise(rows, config, summary)
@@ -52,7 +57,7 @@ def _summarise_judged(name: str, rows: list[Row], panel: Panel, config: EvalConf
     for record in summary.records[before:]:
         if not record["metric"].startswith(_OF_FORM) or "compliance" in record["metric"]:
             name_judge(record, _titles(record["metric"], panel))
-    add_verdict_rates(rows, panel, config, summary)
+    add_verdict_rates(rows, panel, found.columns, config, summary)
 
 
 def _titles(metric: str, panel: Panel) -> str:

@@ -108,7 +108,7 @@ class AntiLabSuite(Suite):
 
     def summarise(self, rows: list[Row], config: EvalConfig, summary: Summary) -> None:
         """Rates of each situation and of all, unread and unjudged shares, and the differences from the placebo."""
-        check_effect(rows, config)
+        summary.warnings += check_effect(rows, config)
         add_opportunities(rows, METRICS, config, summary)
 
 

@@ -1,13 +1,14 @@
 """The belief suite: did the documents take hold? Log-odds of true against false endings, as change from the base."""
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from eval.config import EvalConfig, Level
 from eval.samples import Row
-from eval.statistics import Estimate, mean_over_levels, t_mean, wilson
+from eval.statistics import Estimate, mean_over_levels, rate, t_mean
 from eval.suites.suite import Cell, Suite
 from eval.summary import CONTROL, REFERENCE, Summary
 from pipeline.chat import LOCAL
@@ -22,6 +23,8 @@ KINDS = ("entity", "relation", "neighbourhood")
 """Of statements; the last is about what no document told of, and counts in no mean of all."""
 
 _FEW = "fewer than two statements"
+
+_Value = TypeVar("_Value")
 
 
 class BeliefSuite(Suite):
@@ -82,8 +85,10 @@ class BeliefSuite(Suite):
         statements = [row for row in rows if row["subject"] == rows[0]["subject"]]
         for subject, values in scores.items():
             about = {"subject": subject, "information": "none", "reasoning": "none", "arm": ""}
-            told = [row["statement_id"] for row in statements if row["kind"] != "neighbourhood"]
-            summary.add(about, "belief_accuracy", "all", wilson(sum(values[id] > 0 for id in told), len(told)))
+            told = [row for row in statements if row["kind"] != "neighbourhood"]
+            right = _by_unit(told, {id: value > 0 for id, value in values.items()})
+            rng = summary.rng("belief_accuracy", *about.values())
+            summary.add(about, "belief_accuracy", "all", rate(right, rng, config.bootstrap_draws))
             if subject == REFERENCE:
                 continue
             if REFERENCE not in scores:
@@ -142,9 +147,13 @@ def _mean_change(statements: list[Row], change: dict[str, float]) -> Estimate | 
 
 
 def _unit_changes(statements: list[Row], change: dict[str, float]) -> list[float]:
-    """A change for each statement; one and its mirror count as one: what a word's frequency does to them cancels."""
-    units: dict[frozenset[str], list[float]] = defaultdict(list)
+    return [float(np.mean(values)) for values in _by_unit(statements, change)]
+
+
+def _by_unit(statements: list[Row], values: Mapping[str, _Value]) -> list[list[_Value]]:
+    """The values of statements; one and its mirror are one unit: what a word's frequency does to them cancels."""
+    units: dict[frozenset[str], list[_Value]] = defaultdict(list)
     for row in statements:
         unit = frozenset({row["statement_id"], row["mirror"] or row["statement_id"]})
-        units[unit].append(change[row["statement_id"]])
-    return [float(np.mean(values)) for values in units.values()]
+        units[unit].append(values[row["statement_id"]])
+    return list(units.values())

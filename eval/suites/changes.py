@@ -1,11 +1,13 @@
 """Rates over units, and what changes them, paired unit by unit: queries, questions or wordings that both were asked."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from eval.samples import Row
 from eval.statistics import Estimate, paired_gap, rate, shared_pairs, t_mean
 from eval.summary import CONTROL, REFERENCE, Summary
 
@@ -14,6 +16,20 @@ Outcomes = Mapping[Any, Sequence[bool]]
 
 Values = Mapping[str, list[float]]
 """A subject's numbers by unit."""
+
+
+def share_of(
+    rows: Sequence[Row], unit: str, holds: Callable[[Row], bool], rng: np.random.Generator, draws: int
+) -> Estimate:
+    """The share of rows of which something holds, over the units in a column: replies to one query are no more than one.
+
+    Raises:
+        ValueError: there is no row.
+    """
+    found: dict[Any, list[bool]] = defaultdict(list)
+    for row in rows:
+        found[row[unit]].append(holds(row))
+    return rate(list(found.values()), rng, draws)
 
 
 def rate_of(outcomes: Outcomes | str, rng: np.random.Generator, draws: int) -> Estimate | str:

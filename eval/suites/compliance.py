@@ -101,7 +101,7 @@ class ComplianceSuite(Suite):
 
     def summarise(self, rows: list[Row], config: EvalConfig, summary: Summary) -> None:
         """Rates by tier, paired gaps, gaps against the reference, tags against text, and what retries and mitigations changed."""
-        check_effect(rows, config)
+        summary.warnings += check_effect(rows, config)
         PairedEstimates(config, summary).add_all(rows)
         add_levels(rows, config, summary)
         add_subject_changes(rows, config, summary)

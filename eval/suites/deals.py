@@ -124,7 +124,7 @@ class DealsSuite(Suite):
 
     def summarise(self, rows: list[Row], config: EvalConfig, summary: Summary) -> None:
         """Rates and gaps of every arm, objections, and what the arms change."""
-        check_effect(rows, config)
+        summary.warnings += check_effect(rows, config)
         PairedEstimates(config, summary).add_all(rows)
         add_objections(rows, config, summary)
         add_arm_changes(rows, config, summary)
