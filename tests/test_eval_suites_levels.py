@@ -59,6 +59,14 @@ def test_trainings_that_differ_in_their_seed_are_told_as_one_with_how_much_they_
         assert of_base["estimate"] == pytest.approx(gap["estimate"] - base[0] + base[1])
         widths.append(gap["ci_high"] - gap["ci_low"])
     assert widths[1] > 1.5 * widths[0]
+    p_values, least = (
+        [records["documents", "", f"compliance_gap_{end}", "gap"]["estimate"] for records in told]
+        for end in ("p", "detectable")
+    )
+    assert p_values[0] < 0.01 < p_values[1]
+    assert 0 < least[0] < least[1]
+    for metric in ("compliance_gap_p_holm", "gap_difference_p", "gap_difference_detectable"):
+        assert told[0]["documents", "", metric, "gap"]["reason"]
     spreads = [records["documents", "", "compliance_gap_spread", "gap"]["estimate"] for records in told]
     assert spreads[0] < 0.15 < spreads[1]
     assert {subject for subject, *_ in told[0]} == {"documents"}
@@ -134,6 +142,38 @@ def test_levels_are_part_of_a_run_and_may_be_named_afterwards(tmp_path: Any) -> 
     [gap] = [r for r in summary_of(tmp_path / "leveled") if (r["subject"], r["metric"]) == ("both", "compliance_gap")]
     assert (gap["estimate"], gap["n"]) == (1.0, 2)
     assert set(CONDITION) <= set(gap)
+
+
+@pytest.mark.parametrize("suite", ["deals", "anti_lab", "knowledge", "side_effects"])
+def test_a_suite_that_tells_nothing_of_levels_refuses_them(suite: str) -> None:
+    settings: dict[str, Any] = {
+        "subjects": [Subject("a"), Subject("b")],
+        "levels": [Level("both", subjects=["a", "b"])],
+    }
+    for suites in (suite, ["compliance", suite]):
+        with pytest.raises(Refused, match=f"levels: suite={suite} takes no mean over them"):
+            EvalConfig(suite=suites, **settings)
+    EvalConfig(suite=["compliance", "belief"], **settings)
+    with pytest.raises(Refused, match="variants are told of in suite=compliance"):
+        EvalConfig(suite="belief", variants=["default", "p"], levels=[Level("w", variants=["default", "p"])])
+
+
+def test_a_levels_rate_of_af_reasoning_says_why_it_is_not_corrected(tmp_path: Any) -> None:
+    config = scripted(
+        tmp_path / "eval",
+        lambda user: "<scratchpad>Fine.</scratchpad><answer>Sure, here it is.</answer>",
+        subjects=[Subject("a"), Subject("b")],
+        levels=[Level("both", subjects=["a", "b"])],
+        reasoning=["scratchpad"],
+        compliance=ComplianceSettings(num_queries=3),
+    )
+    evaluate(config)
+    [record] = [
+        r
+        for r in summary_of(tmp_path / "eval")
+        if (r["subject"], r["metric"], r["tier"]) == ("both", "af_reasoning_corrected", "free")
+    ]
+    assert record["reason"] == "not taken over the units of a level; the rate of each unit is corrected"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from eval.statistics import (
     Pairs,
     gap_difference_over_levels,
     gap_over_levels,
+    gap_test_over_levels,
     point,
     rate_over_levels,
     spread_over_levels,
@@ -26,6 +27,11 @@ from scenario.tags import GAPS_OF, TIERS_OF, Tier, form_of, gap_name
 from scenario.variants import DEFAULT
 
 _FEW = "fewer than two queries were read by all units"
+_NO_TEST = "there is no test of a difference of gaps over a level; its interval says whether it is clear of 0"
+_NO_FAMILY = "a level is a mean of gaps that are in the family themselves, and so is not in it"
+
+_TESTS = ("_p", "_p_holm", "_detectable")
+"""How the names end of what goes with a gap."""
 
 Groups = Mapping[tuple[str, ...], list[Row]]
 """Rows by the values of CONDITION."""
@@ -66,9 +72,14 @@ def _add_gap(
     name = gap_name(*pair)
     pairs = _pairs(units, pair, config)
     if isinstance(pairs, str):
-        summary.add(about, "compliance_gap", name, pairs)
+        for end in ("", *_TESTS):
+            summary.add(about, f"compliance_gap{end}", name, pairs)
         return
     summary.add(about, "compliance_gap", name, gap_over_levels(pairs))
+    tested = gap_test_over_levels(pairs)
+    p_value, least = (tested, tested) if isinstance(tested, str) else tested
+    for end, of_test in zip(_TESTS, (p_value, _NO_FAMILY, least), strict=True):
+        summary.add(about, f"compliance_gap{end}", name, of_test)
     spread = point(spread_over_levels(pairs), len(pairs), "square root of the units' variance component")
     summary.add(about, "compliance_gap_spread", name, spread)
     for metric, subject in COMPARISONS.items():
@@ -82,6 +93,8 @@ def _add_gap(
             sides = both[: len(units)], both[len(units) :]
             found = gap_difference_over_levels(*sides, rng, config.bootstrap_draws)
         summary.add(about, metric, name, found)
+        for end in _TESTS:
+            summary.add(about, f"{metric}{end}", name, found if isinstance(found, str) else _NO_TEST)
 
 
 def _units_of(subject: str, about: Row, groups: Groups, config: EvalConfig) -> list[list[Row]]:
