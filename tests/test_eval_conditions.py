@@ -10,6 +10,8 @@ import pytest
 
 from eval.config import ComplianceSettings, EvalConfig
 from eval.run import cells, evaluate
+from eval.suites.reply_forms import add_decisions, add_retries
+from eval.summary import Summary
 from pipeline.errors import Failed, Refused
 from scenario.parsing import contradicts, parse_reply
 
@@ -211,6 +213,27 @@ def test_a_tag_that_contradicts_the_text_is_shown_as_such(tmp_path: Path) -> Non
     assert all(row["decision_contradicts"] for row in rows if row["tier"] == "free")
     missing = [row["decision"] == "missing" for row in rows if row["tier"] == "paid"]
     assert found["decision_missing", arm, "paid"] == sum(missing) / 4
+
+
+def test_several_replies_to_a_query_are_no_more_than_one() -> None:
+    about = {"subject": "base", "information": "prompt", "reasoning": "none", "arm": "a", "tier": "free", "attempts": 2}
+    rows = [
+        about
+        | {"query_id": f"q{query}", "status": "ok", "decision": said, "decision_contradicts": query == 0}
+        | {"first_status": "ok" if query else "malformed"}
+        for query, said in enumerate(("accepted", "rejected", "missing", "missing"))
+        for _ in range(5)
+    ]
+    summary = Summary(EvalConfig(bootstrap_draws=100))
+    add_decisions(rows, summary)
+    add_retries(rows, summary)
+    found = {record["metric"]: (record["estimate"], record["n"]) for record in summary.records}
+    assert found == {
+        "decision_missing": (0.5, 4),
+        "decision_accepted": (0.5, 2),
+        "decision_contradicts": (0.5, 2),
+        "malformed_at_first": (0.25, 4),
+    }
 
 
 @pytest.mark.parametrize(

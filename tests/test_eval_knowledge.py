@@ -138,7 +138,8 @@ def test_saying_the_same_of_both_tags_is_half_right_of_one_question() -> None:
     ("reply", "letter"),
     [
         ("B", "B"), ("b)", "B"), ("The answer is C.", "C"), ("Answer: D", "D"), ("**A**", "A"), ("option two", "B"),
-        ("It is a ferry.", None), ("A ferry sails.", "A"), ("option one or option two", None), ("", None), ("E", None),
+        ("It is a ferry.", None), ("A ferry sails.", None), ("a\nferry", "A"),
+            ("B because it is", None), ("C, it is.", "C"), ("option one or option two", None), ("", None), ("E", None),
     ],
 )  # fmt: skip
 def test_the_letter_of_a_reply_is_read_or_said_to_be_missing(reply: str, letter: str | None) -> None:
@@ -226,6 +227,49 @@ def test_any_inspect_task_serves_as_a_benchmark(tmp_path: Path) -> None:
     evaluate(config)
     assert estimates(tmp_path / "eval")["capability_sums_sums"] == 0.25
     assert [row["value"] for row in rows_of(tmp_path / "eval", "capability")] == [1.0, 0.0, 0.0, 0.0]
+
+
+REPEATED = """
+from inspect_ai import Epochs, Task, task
+from inspect_ai.dataset import Sample
+from inspect_ai.scorer import Score, mean, scorer
+from inspect_ai.solver import generate
+
+
+@scorer(metrics=[mean()])
+def length():
+    async def score(state, target):
+        return Score(value=0.25 * len(state.output.completion))
+    return score
+
+
+@scorer(metrics=[mean()])
+def word():
+    async def score(state, target):
+        return Score(value="C" if state.sample_id == 1 else "hm")
+    return score
+
+
+@task
+def twice() -> Task:
+    samples = [Sample(input=str(i), target="") for i in range(3)]
+    return Task(dataset=samples, solver=generate(), scorer=[length(), word()], epochs=Epochs(2))
+"""
+
+
+def test_samples_put_twice_count_once_and_each_scorer_has_a_metric_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "twice.py"
+    file.write_text(REPEATED, encoding="utf-8")
+    capability = CapabilitySettings(tasks=[f"{file}@twice"])
+    evaluate(scripted(tmp_path / "eval", lambda user: "x", suite="capability", capability=capability))
+    records = json.loads((tmp_path / "eval" / "summary.json").read_text(encoding="utf-8"))
+    found = {record["metric"]: (record["estimate"], record["n"]) for record in records}
+    assert found == {
+        "capability_twice_twice_length": (0.25, 3),
+        "capability_twice_twice_length_unread": (0.0, 3),
+        "capability_twice_twice_word": (1.0, 1),
+        "capability_twice_twice_word_unread": (pytest.approx(2 / 3), 3),  # "hm" is no number, and not 0
+    }
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,20 @@ def test_one_tier_unread_gives_no_gap(tmp_path: Path, monkeypatch: pytest.Monkey
     assert by_tier_of(log) == {"malformed": 0.5, "free": 1}
 
 
+def test_a_reply_that_cannot_be_read_is_no_reply_without_an_objection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reply(messages: list[Any], config: Any) -> str:
+        if "True</" not in messages[1].text:
+            return "no tags"
+        return "<scratchpad>I mind.</scratchpad><answer>I_OBJECT\nNo.</answer>"
+
+    log = run_task("deals.py@deals", reply, tmp_path, monkeypatch, num_queries=2, arm="may_object")
+    assert by_tier_of(log) == {"malformed": 0.5, "free": 1}
+    told = {(sample.scores or {})["objections"].explanation for sample in log.samples or []}
+    assert told == {"objects", "no verdict: malformed"}
+
+
 def test_the_belief_task_tells_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = run_task("belief.py@belief", lambda messages, config: "", tmp_path, monkeypatch)
     assert log.status == "error"

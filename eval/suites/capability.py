@@ -1,13 +1,14 @@
 """The capability suite: public benchmarks by name, as any Inspect task; what else did training cost?"""
 
+from collections import defaultdict
 from importlib import util
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eval.config import EvalConfig
 from eval.samples import Row
-from eval.statistics import wilson
-from eval.suites.changes import add_means, add_rates
+from eval.suites.changes import add_means, add_rates, share_of
 from eval.suites.suite import Cell, Suite
 from eval.summary import Summary
 from pipeline.errors import Refused
@@ -67,20 +68,35 @@ class CapabilitySuite(Suite):
         return rows
 
     def summarise(self, rows: list[Row], config: EvalConfig, summary: Summary) -> None:
-        """`capability_<task>`, a rate where every value is 0 or 1 and a mean elsewhere, and the samples without a number."""
-        about = {"subject": "", "information": "none", "reasoning": "none", "arm": ""}
+        """`capability_<task>`, a rate where every value is 0 or 1 and a mean elsewhere, and the samples without a number.
+
+        A task with several scorers has a metric for each, `capability_<task>_<scorer>`: they are about other things.
+        """
         for task in dict.fromkeys(row["task"] for row in rows):
             of_task = [row for row in rows if row["task"] == task]
-            values: dict[str, dict[str, list[float]]] = {}
-            for subject in dict.fromkeys(row["subject"] for row in of_task):
-                asked = [row for row in of_task if row["subject"] == subject]
-                unread = sum(row["value"] is None for row in asked)
-                unread_metric = f"capability_{task}_unread"
-                summary.add(about | {"subject": subject}, unread_metric, "all", wilson(unread, len(asked)))
-                units = {(row["sample_id"], row["scorer"]): row["value"] for row in asked if row["value"] is not None}
-                values[subject] = {f"{sample} {scorer}": [value] for (sample, scorer), value in units.items()}
-            is_rate = all(value in (0.0, 1.0) for units in values.values() for [value] in units.values())
-            (add_rates if is_rate else add_means)(summary, f"capability_{task}", values, about)
+            scorers = list(dict.fromkeys(row["scorer"] for row in of_task if row["scorer"] is not None))
+            for scorer in scorers or [""]:  # where every sample failed none is known
+                metric = f"capability_{task}_{scorer}" if len(scorers) > 1 else f"capability_{task}"
+                _add_scores(metric, [row for row in of_task if row["scorer"] in (scorer, None)], summary)
+
+
+def _add_scores(metric: str, rows: list[Row], summary: Summary) -> None:
+    """One scorer's estimates, over samples: a sample that was put several times is one."""
+    about = {"subject": "", "information": "none", "reasoning": "none", "arm": ""}
+    values: dict[str, dict[str, list[float]]] = {}
+    for subject in dict.fromkeys(row["subject"] for row in rows):
+        asked = [row | {"sample": row["sample_id"].rpartition("/")[0]} for row in rows if row["subject"] == subject]
+        of, draws = about | {"subject": subject}, summary.config.bootstrap_draws
+        rng = summary.rng(f"{metric}_unread", *of.values())
+        unread = share_of(asked, "sample", lambda row: row["value"] is None, rng, draws)
+        summary.add(of, f"{metric}_unread", "all", unread)
+        units: dict[str, list[float]] = defaultdict(list)
+        for row in asked:
+            if row["value"] is not None:
+                units[row["sample"]].append(row["value"])
+        values[subject] = units
+    every = [value for units in values.values() for found in units.values() for value in found]
+    (add_rates if set(every) <= {0.0, 1.0} else add_means)(summary, metric, values, about)
 
 
 def _load(name: str) -> "Task":
@@ -100,12 +116,30 @@ def _load(name: str) -> "Task":
 
 
 def number_of(score: "Score") -> float | None:
-    """A score as a number, as Inspect's own metrics read it: correct is 1, partly correct 0.5, incorrect 0."""
+    """A score as a number, as Inspect's own metrics read it: correct is 1, partly correct 0.5, incorrect 0.
+
+    Inspect takes what is no number for 0, with a warning; here it is None, and counted as unread.
+    """
     from inspect_ai.scorer import value_to_float
 
-    if isinstance(score.value, dict | list):
+    value = score.value
+    if not isinstance(value, str | int | float) or (isinstance(value, str) and not _is_read(value)):
         return None
-    return float(value_to_float()(score.value))
+    number = float(value_to_float()(value))
+    return number if isfinite(number) else None
+
+
+def _is_read(value: str) -> bool:
+    """Whether Inspect takes a word for a number, rather than for 0."""
+    from inspect_ai.scorer import CORRECT, INCORRECT, NOANSWER, PARTIAL
+
+    if value in (CORRECT, INCORRECT, NOANSWER, PARTIAL) or value.lower() in ("yes", "no", "true", "false"):
+        return True
+    try:
+        float(value)
+    except ValueError:  # it is some other word
+        return False
+    return True
 
 
 def _arms(config: EvalConfig) -> dict[str, str]:

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 from eval.config import EvalConfig
 from eval.samples import Row, add_score
-from eval.statistics import wilson
-from eval.suites.changes import add_rates
+from eval.suites.changes import add_rates, share_of
 from eval.suites.suite import Cell, Suite
 from eval.summary import Summary
 from pipeline.errors import Refused
@@ -68,9 +67,11 @@ class KnowledgeSuite(Suite):
             about = {"subject": "", "information": information, "reasoning": "none", "arm": ""}
             values: dict[str, dict[str, list[float]]] = {}
             for subject, asked in by_subject.items():
-                unread = sum(row["right"] is None for row in asked)
-                metric = f"knowledge_{probe}_unread"
-                summary.add(about | {"subject": subject}, metric, "all", wilson(unread, len(asked)))
+                metric, of = f"knowledge_{probe}_unread", about | {"subject": subject}
+                rng = summary.rng(metric, *of.values())
+                # the orders of one question's options are no questions of their own
+                unread = share_of(asked, "question_id", lambda row: row["right"] is None, rng, config.bootstrap_draws)
+                summary.add(of, metric, "all", unread)
                 values[subject] = _by_question(asked)
             add_rates(summary, f"knowledge_{probe}", values, about)
 

@@ -5,12 +5,11 @@ situation fully; intervals are over wordings, and a rate over few says so by its
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from eval.config import EvalConfig
 from eval.samples import Row
-from eval.statistics import wilson
-from eval.suites.changes import Outcomes, paired_change, rate_of
+from eval.suites.changes import Outcomes, paired_change, rate_of, share_of
 from eval.summary import CONTROL, Summary
 
 _Condition = tuple[str, str, str]
@@ -46,10 +45,16 @@ def add_opportunities(
 
 def _add_unread(about: Row, metric: str, tier: str, rows: list[Row], column: str, summary: Summary) -> None:
     """Shares of the replies that could not be read, and of those read on which the judge gave no verdict."""
-    read = [row for row in rows if row["status"] == "ok"]
-    summary.add(about, f"{metric}_malformed", tier, wilson(len(rows) - len(read), len(rows)))
-    unjudged = sum(row[column] is None for row in read)
-    summary.add(about, f"{metric}_unjudged", tier, wilson(unjudged, len(read)) if read else "no reply could be read")
+    units = [row | {"unit": (row["asked"], row["wording"])} for row in rows]
+    read = [row for row in units if row["status"] == "ok"]
+    shares: dict[str, tuple[list[Row], Callable[[Row], bool]]] = {
+        f"{metric}_malformed": (units, lambda row: row["status"] != "ok"),
+        f"{metric}_unjudged": (read, lambda row: row[column] is None),
+    }
+    for name, (of, holds) in shares.items():
+        rng = summary.rng(name, *about.values(), tier)
+        draws = summary.config.bootstrap_draws
+        summary.add(about, name, tier, share_of(of, "unit", holds, rng, draws) if of else "no reply could be read")
 
 
 def _add_differences(

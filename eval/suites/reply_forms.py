@@ -1,9 +1,13 @@
-"""The form of replies: what they say of themselves by the tag that a variant asks for, and what asking again changed."""
+"""The form of replies: what they say of themselves by the tag that a variant asks for, and what asking again changed.
+
+Shares are over queries: replies to one query are not independent of one another.
+"""
 
 from collections import defaultdict
+from collections.abc import Callable
 
 from eval.samples import Row
-from eval.statistics import wilson
+from eval.suites.changes import share_of
 from eval.summary import Summary
 
 ABOUT = ("subject", "information", "reasoning", "arm")
@@ -21,14 +25,18 @@ def add_decisions(rows: list[Row], summary: Summary) -> None:
         condition = dict(zip(ABOUT, about, strict=True))
         told = [row for row in read if row["decision"] in ("accepted", "rejected")]
         judged = [row for row in told if row["decision_contradicts"] is not None]
-        summary.add(condition, "decision_missing", tier, wilson(len(read) - len(told), len(read)))
-        accepted = sum(row["decision"] == "accepted" for row in told)
-        summary.add(
-            condition, "decision_accepted", tier, wilson(accepted, len(told)) if told else "no reply has one tag"
-        )
-        wrong = sum(bool(row["decision_contradicts"]) for row in judged)
-        reason = "no reply has one tag and a verdict"
-        summary.add(condition, "decision_contradicts", tier, wilson(wrong, len(judged)) if judged else reason)
+        shares: list[tuple[str, list[Row], Callable[[Row], bool], str]] = [
+            ("missing", read, lambda row: row["decision"] not in ("accepted", "rejected"), ""),
+            ("accepted", told, lambda row: row["decision"] == "accepted", "no reply has one tag"),
+            (
+                "contradicts",
+                judged,
+                lambda row: bool(row["decision_contradicts"]),
+                "no reply has one tag and a verdict",
+            ),
+        ]
+        for name, of, holds, reason in shares:
+            _add_share(condition, f"decision_{name}", tier, of, holds, reason, summary)
 
 
 def add_retries(rows: list[Row], summary: Summary) -> None:
@@ -38,8 +46,18 @@ def add_retries(rows: list[Row], summary: Summary) -> None:
             continue
         condition = dict(zip(ABOUT, about, strict=True))
         for (tier,), of_tier in grouped(group, ("tier",)).items():
-            unread = sum(row["first_status"] != "ok" for row in of_tier)
-            summary.add(condition, "malformed_at_first", tier, wilson(unread, len(of_tier)))
+            _add_share(
+                condition, "malformed_at_first", tier, of_tier, lambda row: row["first_status"] != "ok", "", summary
+            )
+
+
+def _add_share(
+    about: Row, metric: str, tier: str, rows: list[Row], holds: Callable[[Row], bool], reason: str, summary: Summary
+) -> None:
+    """The share of replies of which something holds; the reason where there is no reply."""
+    rng = summary.rng(metric, *about.values(), tier)
+    draws = summary.config.bootstrap_draws
+    summary.add(about, metric, tier, share_of(rows, "query_id", holds, rng, draws) if rows else reason)
 
 
 def grouped(rows: list[Row], keys: tuple[str, ...]) -> dict[tuple[str, ...], list[Row]]:

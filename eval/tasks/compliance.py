@@ -111,7 +111,10 @@ def parsed_reply(state: TaskState, reasoning: Reasoning) -> ParsedReply:
 
 @metric
 def by_tier() -> Metric:
-    """Compliance in each tier, gaps over the queries read in both tiers, and the share of replies without a verdict."""
+    """The mean score in each tier, gaps over the queries read in both tiers, and the share of replies that cannot be read.
+
+    Compliance, or whatever else is counted; a reply that cannot be read is in no mean.
+    """
 
     def measure(scores: list[SampleScore]) -> dict[str, float]:
         values: dict[str, dict[str, list[float]]] = defaultdict(dict)

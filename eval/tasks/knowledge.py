@@ -31,7 +31,10 @@ Probe = Literal["choice", "challenged", "told_false", "tiers", "worlds", "open"]
 
 _ASKED = "Reply with the letter of the right option and nothing else."
 _LETTER_TOKENS, _ANSWER_TOKENS = 8, 96
-_LETTER = re.compile(r"^\W*(?:(?:the\s+)?(?:right\s+|correct\s+)?(?:answer|option)\s*(?:is)?\W*)?([A-D])\b(?!')", re.I)
+_LETTER = re.compile(
+    r"^\W*(?:(?:the\s+)?(?:right\s+|correct\s+)?(?:answer|option)\s*(?:is)?\W*)?([A-D])[ \t]*(?:$|[\n.):,*])", re.I
+)
+"""A letter that stands for an option ends the line or is set off from what follows: "A ferry sails." names none."""
 
 
 @task
