@@ -10,23 +10,30 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
 
+from pipeline.directories import (
+    PARTIAL,
+    RUN_FILE,
+    STARTED_FILE,
+    aside,
+    give_back,
+    refuse_foreign_content,
+    refuse_overlap,
+    set_aside,
+)
 from pipeline.errors import Failed, Refused
+from pipeline.lock import DirectoryLock
 from pipeline.settings import result_settings
+from pipeline.versions import git_state, package_versions
 
-RUN_FILE = "run.json"
-STARTED_FILE = "run.started.json"
-
-_VERSIONS_OF = ("torch", "transformers", "peft", "datasets", "trl", "inspect-ai", "vllm", "hydra-core", "numpy")
 _LEAST_FREE_BYTES = 200 * 2**20
+_SOURCES = "sources"
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,11 @@ class Run:
     """What a reader should know of this run and no output file says, such as the base model's revision."""
     _started: float = field(default_factory=time.monotonic)
     _seconds_before: float = 0.0
+    _lock: DirectoryLock | None = field(default=None, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the lock, which is this process's: training hands its run to the processes beside it."""
+        return self.__dict__ | {"_lock": None}
 
     def path(self, name: str) -> Path:
         """Where the output `name` of this run stands."""
@@ -77,11 +89,17 @@ class Run:
         write_json(self.path(STARTED_FILE), _started_content(self.stage, self.config, self.inputs, seconds))
         return seconds
 
+    def unlock(self) -> None:
+        """Lets another process work in the directory."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
     def release(self) -> None:
         """Gives the directory back when a request is refused before any work; what an earlier try left stays."""
-        if [file.name for file in self.directory.iterdir()] == [STARTED_FILE]:
-            self.path(STARTED_FILE).unlink()
-            self.directory.rmdir()
+        if self._lock is not None:
+            give_back(self.directory, self._lock)
+            self._lock = None
 
     def finish(self, outputs: list[str]) -> RunRecord:
         """Hashes the named outputs (files or folders), writes `run.json`, and removes the mark of unfinished work."""
@@ -111,48 +129,60 @@ class Run:
         write_json(self.path(RUN_FILE), dataclasses.asdict(record))
         self.path(STARTED_FILE).unlink()
         self.is_complete = True
+        self.unlock()
+        if (before := aside(self.directory)).exists():
+            shutil.rmtree(before)
         return record
 
 
-def open_run(stage: str, config: Any, inputs: Mapping[str, Path]) -> Run:
-    """Claims `config.output_dir` for a stage, before any expensive work.
+def open_run(stage: str, config: Any, inputs: Mapping[str, Path], sources: Mapping[str, str] | None = None) -> Run:
+    """Claims `config.output_dir` for a stage, before any expensive work; no other process can until the run is over.
 
-    A complete directory of the same configuration and inputs comes back with `is_complete` set; an unfinished one comes
-    back to be continued.
+    A complete directory of the same configuration, inputs and sources comes back with `is_complete` set; an unfinished
+    one of the same configuration and inputs comes back to be continued, whatever `overwrite` says. Anything else that
+    `overwrite` is to remove is set aside, comes back where the request is refused, and goes when the run is finished.
 
     Args:
         stage: `data_gen`, `train`, `eval` or `report`.
         config: the stage's configuration dataclass; `output_dir` and `overwrite` are read from it.
         inputs: upstream run directories by role, each complete.
+        sources: hashes by name of whatever else the result is made from, such as the scenario's texts.
 
     Raises:
-        Refused: the directory holds something else and `overwrite` is off, an input is not a complete run or stands in
-            the directory, or the disk is nearly full.
+        Refused: the directory holds something else and `overwrite` is off, another process is at work in it, an input
+            is not a complete run or stands in the directory, or the disk is nearly full.
     """
     directory = Path(config.output_dir)
-    _refuse_overlap(directory, inputs)
+    refuse_overlap(directory, inputs)
     described = {role: describe_input(path) for role, path in inputs.items()}
-    settings = result_settings(config)
-    if config.overwrite and directory.exists():
-        _refuse_foreign_content(directory)
-        shutil.rmtree(directory)
-    run = Run(directory=directory, stage=stage, config=settings, inputs=described)
-    if (directory / RUN_FILE).exists():
-        record = read_run(directory, stage)
-        _refuse_difference(directory, "holds a complete run", record.config, settings)
-        _refuse_changed_inputs(directory, record.inputs, described)
+    run = Run(directory, stage, result_settings(config), described, notes={_SOURCES: dict(sources)} if sources else {})
+    refuse_foreign_content(directory)
+    try:
+        state = _state(run)
+    except Refused:
+        if not config.overwrite:
+            raise
+        state = "another"
+    if state == "complete" and not config.overwrite:
         run.is_complete = True
         return run
-    if (directory / STARTED_FILE).exists():
-        started = _read_object(directory / STARTED_FILE)
-        if started["stage"] != stage:
-            raise Refused(f"{directory}: holds an unfinished {started['stage']} run; choose another output_dir")
-        _refuse_difference(directory, "holds an unfinished run", started["config"], settings)
-        _refuse_changed_inputs(directory, started["inputs"], described)
-        run._seconds_before = started["seconds"]
-        return run
-    _refuse_foreign_content(directory)
-    _claim(directory, _started_content(stage, settings, described, 0.0))
+    if state in ("complete", "another"):
+        set_aside(directory)
+        state = "nothing"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        run._lock = DirectoryLock(directory)
+        if _state(run) != state:  # another process was here since it was looked at
+            run.unlock()
+            return open_run(stage, config, inputs, sources)
+        if state == "nothing":
+            _claim(run)
+    except OSError as error:
+        run.release()
+        raise Refused(f"{directory}: cannot be written ({error.strerror}); choose another output_dir") from None
+    except Refused:
+        run.release()
+        raise
     return run
 
 
@@ -227,7 +257,7 @@ def write_text(path: Path, text: str) -> None:
 @contextmanager
 def replacing(path: Path) -> Iterator[TextIO]:
     """A file to write to, which takes the place of `path` once all is written; a reader never sees half of it."""
-    beside = path.with_name(path.name + ".partial")
+    beside = path.with_name(path.name + PARTIAL)
     with beside.open("w", encoding="utf-8") as file:
         yield file
         file.flush()
@@ -262,17 +292,6 @@ def iterate_jsonl(path: Path) -> Iterator[dict[str, Any]]:
             yield record
 
 
-def package_versions(more: Sequence[str] = ()) -> dict[str, str]:
-    """Versions of the packages that results depend on, and of those in `more`, as far as they are installed."""
-    versions = {}
-    for name in (*_VERSIONS_OF, *more):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
-
-
 def _read_object(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -289,37 +308,39 @@ def _started_content(
     return {"stage": stage, "config": config, "inputs": inputs, "seconds": seconds}
 
 
-def _claim(directory: Path, started: dict[str, Any]) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(directory).free
-        if free < _LEAST_FREE_BYTES:
-            raise Refused(
-                f"{directory}: only {free // 2**20} MiB free on this disk, {_LEAST_FREE_BYTES // 2**20} MiB are"
-                " needed; free some space or choose another output_dir"
-            )
-        write_json(directory / STARTED_FILE, started)
-    except OSError as error:
-        raise Refused(f"{directory}: cannot be written ({error.strerror}); choose another output_dir") from None
+def _state(run: Run) -> str:
+    """Of a run of the same stage, configuration and inputs, what stands there: `nothing`, `unfinished` or `complete`.
+
+    Raises:
+        Refused: another run stands there.
+    """
+    directory = run.directory
+    if (directory / RUN_FILE).exists():
+        record = read_run(directory, run.stage)
+        _refuse_difference(directory, "holds a complete run", record.config, run.config)
+        _refuse_changed(directory, _hashes(record.inputs), _hashes(run.inputs))
+        if _SOURCES in record.notes:  # an unfinished run asks anew only for what its sources have changed
+            _refuse_changed(directory, record.notes[_SOURCES], run.notes.get(_SOURCES, {}))
+        return "complete"
+    if (directory / STARTED_FILE).exists():
+        started = _read_object(directory / STARTED_FILE)
+        if started["stage"] != run.stage:
+            raise Refused(f"{directory}: holds an unfinished {started['stage']} run; choose another output_dir")
+        _refuse_difference(directory, "holds an unfinished run", started["config"], run.config)
+        _refuse_changed(directory, _hashes(started["inputs"]), _hashes(run.inputs))
+        run._seconds_before = started["seconds"]
+        return "unfinished"
+    return "nothing"
 
 
-def _refuse_overlap(directory: Path, inputs: Mapping[str, Path]) -> None:
-    """An input inside the output directory would be removed by `overwrite` before it is read."""
-    for role, path in inputs.items():
-        if Path(path).resolve().is_relative_to(directory.resolve()):
-            raise Refused(f"{directory}: holds the input {role} ({path}); choose another output_dir")
-
-
-def _refuse_foreign_content(directory: Path) -> None:
-    """Never write over, or remove, what no stage of this project wrote."""
-    if not directory.exists():
-        return
-    if not directory.is_dir():
-        raise Refused(f"{directory}: is a file; choose another output_dir")
-    if not any(directory.iterdir()):
-        return
-    if not (directory / RUN_FILE).exists() and not (directory / STARTED_FILE).exists():
-        raise Refused(f"{directory}: holds files that are not a run's; choose another output_dir")
+def _claim(run: Run) -> None:
+    free = shutil.disk_usage(run.directory).free
+    if free < _LEAST_FREE_BYTES:
+        raise Refused(
+            f"{run.directory}: only {free // 2**20} MiB free on this disk, {_LEAST_FREE_BYTES // 2**20} MiB are"
+            " needed; free some space or choose another output_dir"
+        )
+    write_json(run.path(STARTED_FILE), _started_content(run.stage, run.config, run.inputs, 0.0))
 
 
 def _refuse_difference(directory: Path, state: str, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
@@ -334,12 +355,16 @@ def _refuse_difference(directory: Path, state: str, theirs: dict[str, Any], ours
     )
 
 
-def _refuse_changed_inputs(directory: Path, theirs: dict[str, dict[str, Any]], ours: dict[str, dict[str, Any]]) -> None:
-    changed = [role for role in ours if role not in theirs or theirs[role]["sha256"] != ours[role]["sha256"]]
+def _refuse_changed(directory: Path, theirs: Mapping[str, str], ours: Mapping[str, str]) -> None:
+    changed = [role for role in ours if theirs.get(role) != ours[role]]
     if changed:
         raise Refused(
             f"{directory}: was made from another {' and '.join(changed)} than the present one; set overwrite=true"
         )
+
+
+def _hashes(inputs: dict[str, dict[str, Any]]) -> dict[str, str]:
+    return {role: described["sha256"] for role, described in inputs.items()}
 
 
 def flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -353,20 +378,6 @@ def flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def git_state() -> tuple[str, bool]:
-    """The commit of the code and whether its tree was clean; ("unknown", False) outside a checkout."""
-    root = Path(__file__).parent
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD"), not git("status", "--porcelain")
-    except (subprocess.CalledProcessError, FileNotFoundError):
-        return "unknown", False
-
-
 @contextmanager
 def working(run: Run) -> Iterator[None]:
     """Around a stage's work: a refusal gives the directory back, and a write that fails is told in one line."""
@@ -376,7 +387,11 @@ def working(run: Run) -> Iterator[None]:
         run.release()  # else the same command with the setting put right would find a run with another configuration
         raise
     except OSError as error:
+        run.unlock()
         raise Failed(
             f"{run.directory}: writing failed ({error.strerror or error}); free some space and run the same command again"
             " to continue"
         ) from error
+    except BaseException:  # whatever it is, this process does not go on here
+        run.unlock()
+        raise

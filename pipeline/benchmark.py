@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifact import git_state, package_versions, write_json
+from pipeline.artifact import write_json
+from pipeline.versions import git_state, package_versions
 
 BENCH_DIR = Path("outputs/bench")
 """Where every benchmark's file stands, from the directory that the command was typed in."""

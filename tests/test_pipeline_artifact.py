@@ -1,4 +1,8 @@
 import json
+import os
+import pickle
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +20,14 @@ from pipeline.artifact import (
     read_jsonl,
     read_run,
     sha256_of,
+    working,
     write_json,
     write_jsonl,
 )
 from pipeline.errors import Refused
+from pipeline.lock import LOCK_FILE
+
+ROOT = Path(__file__).parent.parent
 
 
 @dataclass
@@ -120,7 +128,89 @@ def test_overwrite_starts_afresh(tmp_path: Path) -> None:
     complete(tmp_path / "run")
     run = open_run("data_gen", Config(str(tmp_path / "run"), overwrite=True, seed=4), {})
     assert not run.is_complete
-    assert [file.name for file in (tmp_path / "run").iterdir()] == [STARTED_FILE]
+    assert sorted(file.name for file in (tmp_path / "run").iterdir()) == [LOCK_FILE, STARTED_FILE]
+    run.finish([])
+    assert [file.name for file in tmp_path.iterdir()] == ["run"]
+    assert [file.name for file in (tmp_path / "run").iterdir()] == [RUN_FILE]
+
+
+def test_an_unfinished_run_is_continued_by_the_command_that_overwrote_another_one(tmp_path: Path) -> None:
+    complete(tmp_path / "run")
+    interrupted(tmp_path / "run", overwrite=True, seed=4)
+    run = open_run("data_gen", Config(str(tmp_path / "run"), overwrite=True, seed=4), {})
+    assert run.path("half.txt").read_text(encoding="utf-8") == "half"
+
+
+def test_what_was_to_be_overwritten_is_there_again_after_a_refusal(tmp_path: Path) -> None:
+    complete(tmp_path / "run")
+    with pytest.raises(Refused, match="no such model"):
+        refused_at_work(open_run("data_gen", Config(str(tmp_path / "run"), overwrite=True, seed=4), {}))
+    read_run(tmp_path / "run")
+    assert [file.name for file in tmp_path.iterdir()] == ["run"]
+
+
+def refused_at_work(run: Run) -> None:
+    with working(run):
+        raise Refused("no such model")
+
+
+def test_a_kill_at_the_first_moment_leaves_nothing_in_the_way(tmp_path: Path) -> None:
+    for left in (LOCK_FILE, f"{STARTED_FILE}.partial"):
+        directory = tmp_path / left
+        directory.mkdir()
+        (directory / left).write_text("{", encoding="utf-8")
+        run = open_run("data_gen", Config(str(directory)), {})
+        assert (directory / STARTED_FILE).exists()
+        run.release()
+        assert not directory.exists()
+
+
+def test_two_at_once_in_one_directory_are_refused_until_the_first_is_over(tmp_path: Path) -> None:
+    config = Config(str(tmp_path / "run"))
+    first = open_run("data_gen", config, {})
+    with pytest.raises(Refused, match="another process is at work in .*run; wait until it ends"):
+        open_run("data_gen", config, {})
+    with pytest.raises(Refused, match="another process is at work"):
+        open_run("data_gen", Config(str(tmp_path / "run"), overwrite=True, seed=4), {})
+    with pytest.raises(ValueError, match="broken"), working(first):
+        raise ValueError("broken")
+    second = open_run("data_gen", config, {})
+    second.finish([])
+    assert open_run("data_gen", config, {}).is_complete
+
+
+def test_a_forgotten_run_and_a_dead_process_hold_nothing(tmp_path: Path) -> None:
+    config = Config(str(tmp_path / "run"))
+    open_run("data_gen", config, {})
+    code = (
+        "import os, sys; from pathlib import Path; from pipeline.lock import DirectoryLock\n"
+        "lock = DirectoryLock(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")], cwd=ROOT, check=False).returncode == -9
+    assert (tmp_path / "run" / LOCK_FILE).exists()
+    assert not open_run("data_gen", config, {}).is_complete
+
+
+def test_a_process_that_the_holder_starts_works_beside_it_and_no_other_does(tmp_path: Path) -> None:
+    run = open_run("data_gen", Config(str(tmp_path / "run")), {})
+    code = "import sys; from pathlib import Path; from pipeline.lock import DirectoryLock; DirectoryLock(Path(sys.argv[1]))"
+    command = [sys.executable, "-c", code, str(tmp_path / "run")]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+    others = {name: value for name, value in os.environ.items() if name != "ALIGNMENT_FAKING_SDF_HELD"}
+    done = subprocess.run(command, cwd=ROOT, env=others, capture_output=True, text=True, check=False)
+    assert "another process is at work" in done.stderr
+    assert pickle.loads(pickle.dumps(run)).directory == run.directory
+
+
+def test_a_complete_run_is_refused_where_what_it_was_made_from_has_changed(tmp_path: Path) -> None:
+    config = Config(str(tmp_path / "run"))
+    interrupted(tmp_path / "run")
+    run = open_run("data_gen", config, {}, {"facts": "before"})
+    run.finish([])
+    assert read_run(tmp_path / "run").notes == {"sources": {"facts": "before"}}
+    assert open_run("data_gen", config, {}, {"facts": "before"}).is_complete
+    with pytest.raises(Refused, match="was made from another facts than the present one; set overwrite=true"):
+        open_run("data_gen", config, {}, {"facts": "after"})
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
