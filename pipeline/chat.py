@@ -1,5 +1,6 @@
 """Access to chat models, all through Inspect: document generators, subjects and judges alike."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
 
 LOCAL = "local/"
 """Provider prefix of models that this process loads itself: `local/smollm2`, `local/<hub name>:<adapter folder>`."""
+
+_SECRET = re.compile(
+    r"(?:^|[_-])(?:api_?key|access_?key|token|secret|passwd|authorization)$|password|secret_", re.IGNORECASE
+)
+"""Names of arguments whose values are nobody's business; those of a tokenizer's own tokens are refused with them."""
 
 
 @dataclass
@@ -41,7 +47,8 @@ class ChatModelSettings:
     attempt_timeout: int | None = operational(None)
     """Seconds after which one attempt is given up and retried; null for the provider's own limit."""
     model_args: dict[str, Any] = field(default_factory=dict)
-    """Further arguments of the provider, such as batch_size for local models or tensor_parallel_size for vLLM."""
+    """Further arguments of the provider, such as batch_size for local models or tensor_parallel_size for vLLM. They are
+    recorded with the run, so that no key or password may stand here."""
 
     def __post_init__(self) -> None:
         for name in ("max_connections", "attempt_timeout"):
@@ -49,10 +56,24 @@ class ChatModelSettings:
                 raise Refused(f"{name}={getattr(self, name)}: must be at least 1, or null")
         if self.max_retries < 0 or self.retry_wait < 0:
             raise Refused("max_retries and retry_wait must be 0 or more")
+        if secret := _secret_in(self.model_args):
+            raise Refused(
+                f"model_args.{secret}: would be recorded with the run; keys come from the environment, in the variable that"
+                " the provider reads, such as OPENAI_API_KEY"
+            )
         if self.base_urls and self.name.startswith(LOCAL):
             raise Refused(
                 f"base_urls: '{self.name}' is loaded in this process; a server's model is named vllm/… or the like"
             )
+
+
+def _secret_in(arguments: dict[str, Any]) -> str | None:
+    for name, value in arguments.items():
+        if _SECRET.search(str(name)):
+            return str(name)
+        if isinstance(value, dict) and (inner := _secret_in(value)):
+            return f"{name}.{inner}"
+    return None
 
 
 def open_model(settings: ChatModelSettings) -> "Model":
@@ -124,6 +145,4 @@ def check_context(name: str, longest_prompt: list[dict[str, str]], max_tokens: i
 
 def _plain(message: str) -> str:
     """One line without the terminal markup that Inspect puts into its messages."""
-    import re
-
     return " ".join(re.sub(r"\[/?[a-z0-9_# ]+\]", "", message).split())

@@ -6,9 +6,8 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -21,7 +20,8 @@ def visible_gpus() -> list[str]:
     if shutil.which("nvidia-smi") is None:
         return []
     command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    return told.stdout.split() if told.returncode == 0 else []  # without a driver its output is a complaint
 
 
 def shares_of(gpus: list[str], num_jobs: int) -> list[list[str]]:
@@ -40,7 +40,8 @@ def shares_of(gpus: list[str], num_jobs: int) -> list[list[str]]:
 def gpus_for_job(job: int, num_jobs: int | None) -> Iterator[dict[str, str]]:
     """The environment of a job, with a share of the GPUs that no other job on this machine has meanwhile.
 
-    A share is held by a lock on a file, which the system lets go when the process ends in whatever way.
+    A share is held by a lock on a file for each of its GPUs, so that shares of different sizes do not overlap; the system
+    lets the locks go when the process ends in whatever way.
 
     Args:
         job: its number; where no share is free, it waits for the one that its number falls on.
@@ -52,26 +53,27 @@ def gpus_for_job(job: int, num_jobs: int | None) -> Iterator[dict[str, str]]:
         return
     shares = shares_of(gpus, num_jobs)
     order = [shares[(job + i) % len(shares)] for i in range(len(shares))]
-    chosen, lock = next((found for share in order if (found := _claim(share, wait=False))), None) or _wait(order[0])
+    chosen, locks = next((found for share in order if (found := _claim(share, wait=False))), None) or _wait(order[0])
     try:
         yield os.environ | {VISIBLE: ",".join(chosen)}
     finally:
-        lock.close()
+        locks.close()
 
 
-def _wait(share: list[str]) -> tuple[list[str], IO[str]]:
+def _wait(share: list[str]) -> tuple[list[str], ExitStack]:
     claimed = _claim(share, wait=True)
-    assert claimed is not None  # a lock that is waited for is had
+    assert claimed is not None  # locks that are waited for are had
     return claimed
 
 
-def _claim(share: list[str], wait: bool) -> tuple[list[str], IO[str]] | None:
+def _claim(share: list[str], wait: bool) -> tuple[list[str], ExitStack] | None:
     folder = Path(tempfile.gettempdir()) / f"alignment-faking-sdf-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    lock = (folder / "-".join(name.replace("/", "_") for name in share)).open("w", encoding="utf-8")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:  # another job has it
-        lock.close()
-        return None
-    return share, lock
+    with ExitStack() as locks:
+        for name in sorted(share):  # in one order for all, so that no two wait for each other
+            lock = locks.enter_context((folder / name.replace("/", "_")).open("w", encoding="utf-8"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:  # another job has it
+                return None
+        return share, locks.pop_all()

@@ -54,8 +54,13 @@ class ReplyStore:
     name that the asker gave the request, so that a run that is continued finds what is left without filling prompts.
     """
 
-    def __init__(self, path: Path, reuse: bool = True) -> None:
+    def __init__(self, path: Path, reuse: bool = True, role_of: Callable[[str], str] = lambda name: "") -> None:
         """Reads what the file holds; with `reuse` off, replies of an earlier try are kept but answer nothing.
+
+        Args:
+            path: need not be there yet.
+            reuse: whether replies of an earlier try answer requests.
+            role_of: who is asked by the request of a name, for `usage_by_role`: one model can have several roles.
 
         Raises:
             Refused: a line that is not a reply, named by file and number.
@@ -68,6 +73,10 @@ class ReplyStore:
         self._file: BinaryIO | None = None
         self.usage: dict[str, Usage] = {}
         """By model."""
+        self.usage_by_role: dict[str, Usage] = {}
+        self.num_failures = 0
+        """Requests that failed, retries included; some were answered in a later try."""
+        self._role_of = role_of
         if path.exists():
             self._load(reuse)
 
@@ -138,11 +147,13 @@ class ReplyStore:
 
     def _note(self, record: dict[str, Any], place: int) -> None:
         if record["error"] is not None:
+            self.num_failures += 1
             return
         self._places[record["key"]] = place
         self._names.add(record["name"])
         if record["usage"] is not None:
             self.usage.setdefault(record["model"], Usage()).add(record["usage"])
+            self.usage_by_role.setdefault(self._role_of(record["name"]), Usage()).add(record["usage"])
 
     def _load(self, reuse: bool) -> None:
         """Notes what there is, and cuts off a last line that was being written when the process died."""
@@ -184,6 +195,9 @@ class _RememberingAPI(ModelAPI):
     def __init__(self, model: Model, store: ReplyStore, on_reply: Callable[[], None]) -> None:
         super().__init__(model.api.model_name, model.api.base_url, None, [], model.config)
         self.inner, self.store, self.on_reply, self._name = model, store, on_reply, str(model)
+        for name, member in vars(ModelAPI).items():
+            if callable(member) and not name.startswith("_") and name != "generate":
+                setattr(self, name, getattr(model.api, name))  # how to retry, how many at once: as the provider says
 
     async def generate(
         self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
@@ -205,15 +219,6 @@ class _RememberingAPI(ModelAPI):
             self.store.add(key, chat_hash, output, self._name)
             self.on_reply()
         return answered
-
-    def max_connections(self) -> int:
-        return self.inner.api.max_connections()
-
-    def connection_key(self) -> str:
-        return self.inner.api.connection_key()
-
-    def should_retry(self, ex: BaseException) -> Any:
-        return self.inner.api.should_retry(ex)  # type: ignore[arg-type]
 
 
 def request_key(model: str, messages: list[ChatMessage], config: GenerateConfig) -> tuple[str, str]:

@@ -65,11 +65,28 @@ def test_servers_that_share_a_model_are_one_model_of_its_name() -> None:
         ({"base_urls": ["http://127.0.0.1:1/v1"]}, "'local/smollm2' is loaded in this process"),
         ({"max_connections": 0}, "max_connections=0: must be at least 1"),
         ({"max_retries": -1}, "must be 0 or more"),
+        *(
+            (
+                {"model_args": arguments},
+                r"model_args\.\S+: would be recorded with the run; keys come from the environment",
+            )
+            for arguments in (
+                *(
+                    {name: "x"}
+                    for name in ("api_key", "hf_token", "client_secret", "azure_password", "aws_secret_access_key")
+                ),
+                {"default_headers": {"Authorization": "Bearer x"}},
+            )
+        ),
     ],
 )
 def test_connections_that_cannot_be_are_refused(settings: dict[str, Any], told: str) -> None:
     with pytest.raises(Refused, match=told):
         ChatModelSettings(**settings)
+
+
+def test_arguments_that_count_tokens_are_no_secrets() -> None:
+    ChatModelSettings(model_args={"max_tokens": 5, "tokenizer": "x", "batch_size": 2, "key_length": 3})
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """Jobs of a sweep that run side by side have different GPUs. The GPUs are names in the environment: none is needed."""
 
+from pathlib import Path
+
 import pytest
 
 from pipeline.devices import VISIBLE, gpus_for_job, shares_of, visible_gpus
@@ -31,6 +33,24 @@ def test_jobs_side_by_side_have_different_gpus_and_give_them_back(monkeypatch: p
         assert {first[VISIBLE], second[VISIBLE]} == {"GPU-a,GPU-b", "GPU-c,GPU-d"}
     with gpus_for_job(2, 2) as later:
         assert later[VISIBLE] == "GPU-a,GPU-b"
+
+
+def test_shares_of_different_sizes_do_not_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VISIBLE, "0,1,2,3")
+    with gpus_for_job(0, 2) as pair, gpus_for_job(0, -1) as single:
+        assert pair[VISIBLE] == "0,1"
+        assert single[VISIBLE] == "2"
+    with gpus_for_job(1, -1), gpus_for_job(0, 2) as pair:
+        assert pair[VISIBLE] == "2,3"
+
+
+def test_what_nvidia_smi_says_when_it_fails_is_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VISIBLE, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    for code, expected in ((9, []), (0, ["0", "1"])):
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\necho 0 1\nexit {code}\n", encoding="utf-8")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+        assert visible_gpus() == expected
 
 
 def test_a_job_without_a_free_gpu_waits_for_one(monkeypatch: pytest.MonkeyPatch) -> None:

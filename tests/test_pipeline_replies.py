@@ -186,6 +186,27 @@ def test_a_request_is_found_by_its_name_and_counted_by_its_model(tmp_path: Path)
         assert reply.completion == "two"
 
 
+def test_failures_are_counted_and_tokens_told_by_role(tmp_path: Path) -> None:
+    path = tmp_path / "replies.jsonl"
+    store = ReplyStore(path, role_of=lambda name: name.partition("/")[0])
+    store.add("k1", "h", output("one"), model="a/model", name="types/first")
+    store.add("k2", "h", output("two"), model="a/model", name="ideas/second")
+    store.add_error("k3", "h", ValueError("no"), model="a/model", name="ideas/third")
+    for each in (store, ReplyStore(path, role_of=lambda name: name.partition("/")[0])):
+        assert {role: usage.tokens_out for role, usage in each.usage_by_role.items()} == {"types": 2, "ideas": 2}
+        assert each.num_failures == 1
+
+
+def test_a_remembered_model_waits_and_counts_as_its_provider_does(tmp_path: Path) -> None:
+    model = scripted([])
+    for name in ("retry_wait", "max_tokens", "collapse_user_messages", "max_connections"):
+        setattr(model.api, name, lambda name=name: name)
+    api = remember(model, ReplyStore(tmp_path / "replies.jsonl")).api
+    assert [api.retry_wait(), api.max_tokens(), api.collapse_user_messages(), api.max_connections()] == [
+        *("retry_wait", "max_tokens", "collapse_user_messages", "max_connections")
+    ]
+
+
 def test_tokens_of_a_provider_s_prompt_cache_count(tmp_path: Path) -> None:
     store = ReplyStore(tmp_path / "replies.jsonl")
     made = output("one")
