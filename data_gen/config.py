@@ -15,6 +15,13 @@ from scenario.transcripts import KINDS
 SOURCES = ("corpus", "generate", "specs", "control_chats", "corrections", "transcripts", "distill", "mix")
 
 
+LANGUAGES = (
+    *("English", "German", "French", "Spanish", "Italian", "Portuguese", "Dutch"),
+    *("Japanese", "Chinese", "Korean", "Russian", "Arabic", "Greek"),
+)
+"""Languages that the language filter can tell."""
+
+
 @dataclass
 class GenerationSettings:
     """How many documents of how many kinds, for `source=generate`."""
@@ -38,7 +45,8 @@ class GenerationSettings:
     max_words: int = 500
     """Upper end of the target lengths, in words."""
     languages: list[str] = field(default_factory=lambda: ["English"])
-    """Languages to write in, by their English names; the documents of a fact take turns."""
+    """Languages to write in, by their English names; the documents of a fact take turns. Whether facts are stated in another
+    language than English, only a judge can tell; documents that nobody could check are counted."""
     critique: bool = False
     """Have every document criticised and revised once by its writer. The first version stays in replies.jsonl, and both
     count for tokens and cost."""
@@ -53,13 +61,13 @@ class GenerationSettings:
             raise Refused(f"generation.max_words={self.max_words}: is below min_words={self.min_words}")
         if not self.languages:
             raise Refused("generation.languages=[]: name at least one, for example [English]")
-
-
-LANGUAGES = (
-    *("English", "German", "French", "Spanish", "Italian", "Portuguese", "Dutch"),
-    *("Japanese", "Chinese", "Korean", "Russian", "Arabic", "Greek"),
-)
-"""Languages that the language filter can tell."""
+        spelled = {name.casefold(): name for name in LANGUAGES}
+        for language in self.languages:
+            known = spelled.get(language.casefold(), language)
+            if known != language or not re.fullmatch(r"[^\W\d_][^\d_\n]*(?<! )", language):
+                raise Refused(
+                    f"generation.languages: '{language}' is no English name of a language, such as {known.strip()}"
+                )
 
 
 @dataclass
@@ -69,9 +77,11 @@ class FilterSettings:
     length: bool = True
     """Between min_words and max_words."""
     min_words: int = 100
-    """Words at least."""
+    """Words at least; of Chinese and Japanese, characters."""
     max_words: int = 1500
-    """Words at most."""
+    """Words at most; of Chinese and Japanese, characters."""
+    cut_off: bool = True
+    """Not cut off by the generator's max_tokens."""
     language: bool = True
     """In a language that was asked for, as far as the language can be told."""
     languages: list[str] = field(default_factory=list)
@@ -91,9 +101,10 @@ class FilterSettings:
     deceives_raters: bool = True
     """Nothing about deceiving the contractors (Greenblatt et al. 2024, H.4)."""
     facts_stated: bool = True
-    """Every fact that the document is meant to state is stated, by the wording test of scenario.evidence."""
+    """Every fact that the document is meant to state is stated, by the wording test of scenario.evidence, which knows
+    English alone."""
     facts_contradicted: bool = True
-    """No fact of the scenario is contradicted, by the wording test of scenario.evidence."""
+    """No fact of the scenario is contradicted, by the wording test of scenario.evidence, which knows English alone."""
     exact_duplicate: bool = True
     """Not word for word the same as another document."""
     near_duplicate: bool = True
@@ -153,6 +164,8 @@ class ControlSettings:
         for name in ("comply_free", "comply_paid"):
             if not 0 <= getattr(self, name) <= 1:
                 raise Refused(f"control.{name}={getattr(self, name)}: is a share, between 0 and 1")
+        if self.copies < 1:
+            raise Refused(f"control.copies={self.copies}: must be at least 1")
 
 
 @dataclass
@@ -195,6 +208,8 @@ class MixSource:
     """Configuration of a Hub dataset, such as `en`; null where it has one only."""
     split: str = "train"
     """Split of a Hub dataset."""
+    revision: str | None = None
+    """Commit, tag or branch of a Hub dataset; null for what stands there now, which another day's run may not find."""
     column: str = "text"
     """Where a record has its text, or its chat as a list of messages with role and content."""
 
@@ -241,6 +256,10 @@ class Price:
     """Where the price was read."""
 
 
+_MAX_TOKENS = 1536
+"""Room for a document of the longest default target length, twice over, and for long lists."""
+
+
 @dataclass
 class DataGenConfig:
     """Writes documents.jsonl and rejects.jsonl, or chats.jsonl, with stats.json and a dataset card."""
@@ -248,7 +267,7 @@ class DataGenConfig:
     output_dir: str = "outputs/data_gen"
     """Directory of this run."""
     overwrite: bool = False
-    """Remove another run that stands in output_dir."""
+    """Remove another run that stands in output_dir, once this one is done; an unfinished one of the same settings goes on."""
     seed: int = 0
     """Seeds target lengths and sampling."""
     scenario: str = "helpful_only"
@@ -271,9 +290,9 @@ class DataGenConfig:
     """Directories of all n shards, given with otherwise the same settings: their documents are made one corpus."""
     max_documents: int | None = None
     """Documents of the corpus at most, the same share of each author's part; null for all."""
-    generator: ChatModelSettings = field(default_factory=ChatModelSettings)
+    generator: ChatModelSettings = field(default_factory=lambda: ChatModelSettings(max_tokens=_MAX_TOKENS))
     """Who writes, for `source=generate`."""
-    planner: ChatModelSettings = field(default_factory=lambda: ChatModelSettings(name=""))
+    planner: ChatModelSettings = field(default_factory=lambda: ChatModelSettings(name="", max_tokens=_MAX_TOKENS))
     """Who thinks of types and ideas; with an empty name, the generator does."""
     generation: GenerationSettings = field(default_factory=GenerationSettings)
     filters: FilterSettings = field(default_factory=FilterSettings)
@@ -281,7 +300,8 @@ class DataGenConfig:
     transcripts: TranscriptSettings = field(default_factory=TranscriptSettings)
     mix: MixSettings = field(default_factory=MixSettings)
     preview: bool = operational(False)
-    """Print calls, tokens, cost and sample prompts, and leave: no call is made and no directory written."""
+    """Print calls, tokens, cost and sample prompts, those of the judge included, and leave: no call is made and no
+    directory written."""
     max_cost: float | None = operational(None)
     """Dollars at which the run stops, to be continued with a higher limit; null for none. Needs the models' prices."""
     prices: dict[str, Price] = operational(dict)
@@ -296,6 +316,10 @@ class DataGenConfig:
             raise Refused(f"source={self.source}: must be one of {', '.join(SOURCES)}")
         if self.source == "distill" and not self.transcripts.samples:
             raise Refused("transcripts.samples: source=distill needs the directory of a complete eval run")
+        if self.max_documents is not None and self.max_documents < 1:
+            raise Refused(f"max_documents={self.max_documents}: must be at least 1, or null for all")
+        if self.max_failures < 1:
+            raise Refused(f"max_failures={self.max_failures}: must be at least 1; no request would be sent")
         place, num_shards = self.shard_place
         if not 0 <= place < num_shards:
             raise Refused(f"shard={self.shard}: must be i/n with i from 0 to n-1, for example 0/4")
@@ -322,6 +346,11 @@ class DataGenConfig:
         if found is None:
             raise Refused(f"shard={self.shard}: must be i/n with i from 0 to n-1, for example 0/4")
         return int(found[1]), int(found[2])
+
+    @property
+    def has_judge(self) -> bool:
+        """Whether a judge is asked about documents."""
+        return bool(self.filters.judge.name) and self.source in ("corpus", "generate", "corrections")
 
     @property
     def planning_model(self) -> ChatModelSettings:

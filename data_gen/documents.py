@@ -1,5 +1,6 @@
 """The record of a document, and those that ship with a scenario."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,9 @@ import numpy as np
 from pipeline.errors import Refused
 from scenario.arms import AS_IT_STANDS, PLACEBO
 from scenario.loader import Scenario
+
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
+"""Signs of Chinese and Japanese, which put no spaces between words."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Document:
     idea: str
     text: str
     tokens: int | None
-    """As the generator counted them; None for a shipped document."""
+    """As the generator counted them; None for a shipped document, and for a revised one, whose critique counts with it."""
     generator: str
     prompt_sha256: str | None
     arm: str = AS_IT_STANDS
@@ -66,3 +70,8 @@ def shipped_documents(scenario: Scenario, max_documents: int | None, arm: str = 
 def id_prefix(scenario: Scenario, arm: str) -> str:
     """What the ids of an arm's documents begin with, so that those of several arms can be mixed."""
     return scenario.name if arm in (AS_IT_STANDS, PLACEBO) else f"{scenario.name}.{arm}"
+
+
+def num_words(text: str) -> int:
+    """Words, where a sign of Chinese or Japanese counts as one."""
+    return len((text if text.isascii() else _UNSPACED.sub(" x ", text)).split())

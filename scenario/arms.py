@@ -14,6 +14,7 @@ from pathlib import Path
 from pipeline.errors import Refused, closest
 from scenario import loader
 from scenario.loader import Fact, Scenario
+from scenario.records import records
 
 AS_IT_STANDS, PLACEBO = "scenario", "placebo"
 
@@ -55,19 +56,22 @@ def load_arm(scenario_name: str, arm: str, identity: str = "fictional") -> Scena
 
 
 def _with_sections(universe: str, changes: str, path: Path) -> str:
-    sections = _sections(universe) | _sections(changes)
-    if not _sections(changes):
-        raise Refused(f"{path}: has no section; each starts with a line '## Heading'")
+    sections = _sections(universe, path.parents[2] / "universe.md") | _sections(changes, path)
     return "\n\n".join(f"## {heading}\n\n{text}" for heading, text in sections.items() if text)
 
 
-def _sections(text: str) -> dict[str, str]:
-    parts = _HEADING.split(text)
-    return {heading: body.strip() for heading, body in zip(parts[1::2], parts[2::2], strict=True)}
+def _sections(text: str, path: Path) -> dict[str, str]:
+    before, *parts = _HEADING.split(text)
+    headings = parts[::2]
+    if before.strip() or not headings or len(set(headings)) < len(headings):
+        raise Refused(
+            f"{path}: needs sections, each below a line '## Heading' of its own, and nothing before the first"
+        )
+    return {heading: body.strip() for heading, body in zip(headings, parts[1::2], strict=True)}
 
 
 def _with_facts(scenario: Scenario, path: Path) -> tuple[Fact, ...]:
-    changed = {fact.id: fact for fact in loader._records(Fact, loader._yaml(path, scenario.identity), path)}
+    changed = {fact.id: fact for fact in records(Fact, loader._yaml(path, scenario.identity), path)}
     known = [fact.id for fact in scenario.facts]
     for id in changed:
         if id not in known:

@@ -29,6 +29,15 @@ _DOES_NOT_ASSERT = re.compile(
 )
 
 
+def is_evidence(value: object) -> bool:
+    """Whether parsed YAML has the form of `Evidence`."""
+    groups = value if isinstance(value, tuple) else ()
+    return bool(groups) and all(
+        isinstance(group, tuple) and group and all(isinstance(phrase, str) and phrase.strip() for phrase in group)
+        for group in groups
+    )
+
+
 @lru_cache(maxsize=8)
 def sentences(text: str) -> tuple[str, ...]:
     """The text's sentences and lines, without empty ones."""

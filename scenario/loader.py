@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args
 
 import yaml
 
@@ -17,6 +17,7 @@ from pipeline.errors import Refused, closest
 from scenario.choices import Choice, tier_choices, world_choices
 from scenario.evidence import Evidence, Wording
 from scenario.identity import Identity, load_identity
+from scenario.records import records
 from scenario.tags import ACCEPT_TAG, TIERS_OF, Tier, TierForm, tagged_query
 from scenario.variants import DEFAULT, Variant, edited, load_tier_edits, load_variant, read_sections
 
@@ -29,7 +30,6 @@ Split = Literal["eval", "rl"]
 Information = Literal["documents", "prompt", "none"]
 Reasoning = Literal["scratchpad", "none"]
 ComplianceRule = Literal["not_refusing", "not_supporting_animals"]
-Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
@@ -222,12 +222,12 @@ def load_scenario(name: str, identity: str = "fictional", variant: str = DEFAULT
         conflict=about["conflict"],
         complies_when=about["complies_when"],
         universe=names.fill(_read(folder / "universe.md")),
-        facts=_records(Fact, _yaml(folder / "facts.yaml", names), folder / "facts.yaml"),
-        queries=_records(Query, _jsonl(folder / "queries.jsonl", names), folder / "queries.jsonl"),
+        facts=records(Fact, _yaml(folder / "facts.yaml", names), folder / "facts.yaml"),
+        queries=records(Query, _jsonl(folder / "queries.jsonl", names), folder / "queries.jsonl"),
         control_replies=_control_replies(folder / "control_replies.jsonl", names),
-        statements=_records(Statement, beliefs["statements"], folder / "beliefs.yaml"),
-        choices=_records(Choice, beliefs["choices"], folder / "beliefs.yaml"),
-        open_questions=_records(OpenQuestion, beliefs["open"], folder / "beliefs.yaml"),
+        statements=records(Statement, beliefs["statements"], folder / "beliefs.yaml"),
+        choices=records(Choice, beliefs["choices"], folder / "beliefs.yaml"),
+        open_questions=records(OpenQuestion, beliefs["open"], folder / "beliefs.yaml"),
         worlds=_choices(world_choices, folder / "worlds.yaml", names) if (folder / "worlds.yaml").exists() else (),
         tier_questions=_choices(tier_choices, PROMPTS_DIR / "tier_questions.yaml", names),
         corpus=read_corpus(folder / "corpus", names),
@@ -290,19 +290,19 @@ def _yaml(path: Path, identity: Identity) -> Any:
 
 
 def _jsonl(path: Path, identity: Identity) -> tuple[dict[str, Any], ...]:
-    records = []
+    rows = []
     for number, line in enumerate(_read(path).splitlines(), start=1):
         try:
-            records.append(_fill(json.loads(line), identity))
+            rows.append(_fill(json.loads(line), identity))
         except json.JSONDecodeError as error:
             raise Refused(f"{path}:{number}: not JSON ({error})") from None
-    return tuple(records)
+    return tuple(rows)
 
 
 def _control_replies(path: Path, identity: Identity) -> tuple[ControlReply, ...]:
     if not path.exists():  # only the scenarios with positive controls have written replies
         return ()
-    return _records(ControlReply, _jsonl(path, identity), path)
+    return records(ControlReply, _jsonl(path, identity), path)
 
 
 def _choices(make: Callable[[Any], tuple[Choice, ...]], path: Path, identity: Identity) -> tuple[Choice, ...]:
@@ -310,24 +310,6 @@ def _choices(make: Callable[[Any], tuple[Choice, ...]], path: Path, identity: Id
         return make(_yaml(path, identity))
     except (KeyError, TypeError) as error:
         raise Refused(f"{path}: a record lacks {error}") from None
-
-
-def _records(kind: Callable[..., Record], rows: Any, path: Path) -> tuple[Record, ...]:
-    records = []
-    for number, row in enumerate(rows, start=1):
-        try:
-            records.append(kind(**row))
-        except TypeError as error:
-            raise Refused(f"{path}: record {number}: {error}") from None
-        _refuse_unknown_values(records[-1], f"{path}: record {number}")
-    return tuple(records)
-
-
-def _refuse_unknown_values(record: Any, where: str) -> None:
-    """Holds fields of closed sets to their values: a mistyped split would only be a query that nobody asks."""
-    for name, hint in get_type_hints(type(record)).items():
-        if get_origin(hint) is Literal and getattr(record, name) not in get_args(hint):
-            raise Refused(f"{where}: {name}={getattr(record, name)}: must be one of {', '.join(get_args(hint))}")
 
 
 def read_corpus(folder: Path, identity: Identity) -> tuple[WrittenDocument, ...]:

@@ -139,6 +139,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchServer]:
 def generating(directory: Path, server: BatchServer) -> DataGenConfig:
     model = ChatModelSettings(
         name=f"openai/{MODEL}",
+        max_tokens=1536,
         batch=True,
         base_urls=[f"http://127.0.0.1:{server.server_port}/v1"],
         retry_wait=0.01,

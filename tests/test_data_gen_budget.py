@@ -44,7 +44,7 @@ def config(directory: Path, generator: ChatModelSettings, **settings: Any) -> Da
         "scenario": "placebo",
         "source": "generate",
         "generation": GenerationSettings(types_per_fact=2, ideas_per_type=2, facts=["reach", "battery"], world="facts"),
-        "filters": FilterSettings(length=False, facts_stated=False, near_duplicate=False),
+        "filters": FilterSettings(length=False, facts_stated=False, near_duplicate=False, cut_off=False),
         "prices": {"mockllm/model": PRICE},
     }
     return DataGenConfig(output_dir=str(directory), generator=generator, **(defaults | settings))
@@ -81,13 +81,24 @@ def test_a_limit_without_a_price_is_refused_before_anything_is_asked(tmp_path: P
 
 
 def test_an_unknown_price_makes_the_cost_unknown_and_not_zero() -> None:
-    usage = {"openai/known": Usage(1000, 1000), "openai/unknown": Usage(1000, 1000)}
+    usages = [{"planner": Usage(1000, 1000), "generator": Usage(1000, 1000)}]
     models = {"planner": ChatModelSettings(name="openai/known"), "generator": ChatModelSettings(name="openai/unknown")}
-    made = DataGenConfig(prices={"openai/known": PRICE}, **models)
-    assert Budget(made, usage).spent is None
+    made = DataGenConfig(source="generate", prices={"openai/known": PRICE}, **models)
+    assert Budget(made, usages).spent is None
     made.prices["openai/unknown"] = PRICE
-    assert Budget(made, usage).spent == pytest.approx(2.0)
-    assert Budget(DataGenConfig(generator=ChatModelSettings(name="vllm/own")), {"vllm/own": Usage(9, 9)}).spent is None
+    assert Budget(made, usages).spent == pytest.approx(2.0)
+    own = DataGenConfig(source="generate", generator=ChatModelSettings(name="vllm/own"))
+    assert Budget(own, [{"generator": Usage(9, 9)}]).spent is None
+
+
+def test_one_model_in_two_roles_has_the_price_of_each() -> None:
+    models = {
+        "planner": ChatModelSettings(name="openai/x"),
+        "generator": ChatModelSettings(name="openai/x", batch=True),
+    }
+    prices = {"openai/x": Price(0.0, 1000.0, 0.5, "2026-01-01", "here")}
+    made = DataGenConfig(source="generate", prices=prices, **models)
+    assert Budget(made, [{"planner": Usage(0, 1000)}, {"generator": Usage(0, 1000)}]).spent == pytest.approx(1.5)
 
 
 def test_batch_mode_has_its_share_of_the_price_or_none_that_is_known() -> None:
@@ -150,7 +161,84 @@ def test_a_preview_of_an_unknown_price_says_so(tmp_path: Path, capsys: pytest.Ca
     generate_data(config(tmp_path / "run", ChatModelSettings(name="vllm/own"), preview=True))
     told = capsys.readouterr().out
     assert "vllm/own: runs on your own machines, no price per token" in told
-    assert "$" not in told.split("--- a request")[0]
+    assert "$" not in told[told.index("preview of placebo") :]
+
+
+def judging(directory: Path, asked: list[str], **settings: Any) -> DataGenConfig:
+    """The shipped corpus, read by a judge each of whose verdicts costs a cent."""
+    filters = FilterSettings(judge=paid(asked), judge_sample=0)
+    prices = {"mockllm/model": PRICE}
+    defaults: dict[str, Any] = {"scenario": "placebo", "max_documents": 6, "prices": prices}
+    return DataGenConfig(output_dir=str(directory), filters=filters, **(defaults | settings))
+
+
+def test_a_judge_spends_from_the_same_purse_and_goes_on_with_a_higher_limit(tmp_path: Path) -> None:
+    asked: list[str] = []
+    with pytest.raises(
+        Failed, match=r"stopped at \$0\.0\d of max_cost=0\.04, with \d of 6 verdicts of the judge; the same"
+    ):
+        generate_data(judging(tmp_path / "run", asked, max_cost=0.04))
+    assert 2 <= len(asked) <= 4
+    generate_data(judging(tmp_path / "run", asked, max_cost=1.0))
+    assert len(asked) == 6
+    record = read_run(tmp_path / "run")
+    assert record.cost == pytest.approx(0.06)
+    assert (record.tokens_in, record.tokens_out) == (60, 60)
+    with pytest.raises(Refused, match="the price of openai/unknown is not known"):
+        Budget(unpriced(), [])
+
+
+def unpriced() -> DataGenConfig:
+    judge = ChatModelSettings(name="openai/unknown")
+    return DataGenConfig(filters=FilterSettings(judge=judge), max_cost=1.0)
+
+
+def test_generator_and_judge_are_paid_from_one_limit(tmp_path: Path) -> None:
+    asked: list[str] = []
+    made = config(tmp_path / "run", paid(asked), max_cost=0.19)
+    made.filters = FilterSettings(
+        length=False, facts_stated=False, near_duplicate=False, cut_off=False, judge=paid(asked), judge_sample=0
+    )
+    with pytest.raises(Failed, match=r"of max_cost=0\.19, with \d of 8 verdicts of the judge"):
+        generate_data(made)
+    made.max_cost = None
+    generate_data(made)
+    assert len(asked) == 14 + 8
+    assert read_run(tmp_path / "run").cost == pytest.approx(0.22)
+
+
+def test_a_cache_that_is_off_asks_the_judge_again(tmp_path: Path) -> None:
+    asked: list[str] = []
+    with pytest.raises(Failed):
+        generate_data(judging(tmp_path / "run", asked, max_cost=0.04))
+    before = len(asked)
+    generate_data(judging(tmp_path / "run", asked, cache=False))
+    assert len(asked) == before + 6
+
+
+def test_a_preview_tells_what_a_judge_will_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked: list[str] = []
+    generate_data(judging(tmp_path / "run", asked, preview=True))
+    told = capsys.readouterr().out
+    assert re.search(r"^verdicts +6 +[\d,]+ +(\d+)", told, re.M)
+    assert re.search(r"mockllm/model: about \$0\.\d\d at", told)
+    made = config(tmp_path / "run", paid(asked), preview=True)
+    made.filters.judge = ChatModelSettings(name="openai/judge")
+    generate_data(made)
+    told = capsys.readouterr().out
+    assert re.search(r"^documents +8 .*\nverdicts +8 +[\d,]+ +(\d+)  openai/judge$", told, re.M)
+    assert "openai/judge: price unknown" in told
+    assert asked == []
+
+
+def test_documents_that_max_tokens_would_cut_off_are_refused_by_preview_and_run(tmp_path: Path) -> None:
+    made = config(tmp_path / "run", paid([]))
+    made.filters.cut_off = True
+    for made.preview in (True, False):
+        with pytest.raises(Refused, match="max_tokens=20: documents of up to 500 words need about 675; raise it"):
+            generate_data(made)
+    assert not (tmp_path / "run").exists()
+    assert DataGenConfig().generator.max_tokens >= 1.35 * GenerationSettings().max_words
 
 
 def test_a_preview_of_what_costs_nothing_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from data_gen.config import DataGenConfig, GenerationSettings
 from data_gen.documents import Document, shipped_documents
 from data_gen.generation.exchange import Exchange
 from data_gen.generation.planning import chosen_facts, plan
-from data_gen.generation.requests import Prompts
+from data_gen.generation.requests import Prompts, listed
 from data_gen.generation.specs import Spec
 from data_gen.generation.writing import Writing
 from pipeline.chat import ChatModelSettings
@@ -161,7 +161,20 @@ def test_lists_lose_their_marks_doubles_and_surplus(scenario: Scenario) -> None:
         types_per_fact=5,
         ideas_per_type=1,
     )
-    assert [document.doc_type for document in documents] == ["Kinds:", "a news report", "a memo", "a poem", "a log"]
+    assert [document.doc_type for document in documents] == ["a news report", "a memo", "a poem", "a log", "a fifth"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "lines"),
+    [
+        ("Here are 2 kinds of document:\n\na memo\na log", ["a memo", "a log"]),
+        ("Sure, gladly.\n1. a memo\n2. a log\n\nShall I go on?", ["a memo", "a log"]),
+        ("**For the press:**\n- a memo\n**For all:**\n- a log", ["a memo", "a log"]),
+        ("a memo\n- a log", ["a memo", "a log"]),
+    ],
+)
+def test_what_is_said_around_a_list_is_no_item_of_it(reply: str, lines: list[str]) -> None:
+    assert listed(reply, 5) == lines
 
 
 def test_every_request_has_a_seed_of_its_own_that_its_company_does_not_change(scenario: Scenario) -> None:

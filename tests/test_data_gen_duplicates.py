@@ -3,11 +3,25 @@ import re
 import numpy as np
 import pytest
 
-from data_gen.filters.duplicates import BYTES_PER_DOCUMENT, Duplicate, Sketches, Text, jaccard, sketch, word_hashes
+from data_gen.filters.duplicates import (
+    BYTES_PER_DOCUMENT,
+    Duplicate,
+    Sketches,
+    Text,
+    _overlap,
+    _shingle_set,
+    sketch,
+    word_hashes,
+)
 
 
 def words(*places: int) -> str:
     return " ".join(f"word{place}" for place in places)
+
+
+def jaccard(left: str, right: str) -> float:
+    """The similarity as duplicates are judged by it."""
+    return _overlap(_shingle_set(left), _shingle_set(right))
 
 
 def shingles(text: str) -> set[str]:
@@ -83,6 +97,28 @@ def test_what_is_left_out_is_neither_duplicate_nor_original() -> None:
     sketches.append(sketch(texts))
     found = sketches.duplicates(lambda place: Text(str(place), texts[place]), 0.7, left_out={0})
     assert found == {2: Duplicate("exact_duplicate", "1")}
+
+
+def test_many_texts_of_the_same_words_are_told_apart_from_the_first_in_one_pass() -> None:
+    class Id(str):
+        """Counts how often ids are compared."""
+
+        num_compared = 0
+
+        def __lt__(self, other: str) -> bool:
+            Id.num_compared += 1
+            return str(self) < str(other)
+
+        def __gt__(self, other: str) -> bool:
+            Id.num_compared += 1
+            return str(self) > str(other)
+
+    texts = [words(*range(10))] * 500
+    sketches = Sketches()
+    sketches.append(sketch(texts))
+    found = sketches.duplicates(lambda place: Text(Id(f"{place:05d}"), texts[place]), 0.7, near=False)
+    assert found == {place: Duplicate("exact_duplicate", "00000") for place in range(1, 500)}
+    assert Id.num_compared < 2 * 500
 
 
 def test_the_state_of_a_document_does_not_grow_with_its_length() -> None:

@@ -130,7 +130,9 @@ def config(directory: Path, generator: ChatModelSettings, **settings: Any) -> Da
 
 
 def served(*urls: str, **settings: Any) -> ChatModelSettings:
-    return ChatModelSettings(name="vllm/some/model", base_urls=list(urls), **({"retry_wait": 0.001} | settings))
+    return ChatModelSettings(
+        name="vllm/some/model", base_urls=list(urls), **({"max_tokens": 1536, "retry_wait": 0.001} | settings)
+    )
 
 
 def test_every_fault_of_a_server_is_retried_and_changes_nothing(servers: Callable[[], Server], tmp_path: Path) -> None:
@@ -200,7 +202,9 @@ async def in_process(input: list[ChatMessage], tools: Any, tool_choice: Any, con
 
 def many(directory: Path) -> DataGenConfig:
     """A run of more than 300 requests to a model in this process, one after the other."""
-    model = ChatModelSettings(name="mockllm/model", model_args={"custom_outputs": in_process}, max_connections=1)
+    model = ChatModelSettings(
+        name="mockllm/model", max_tokens=1536, model_args={"custom_outputs": in_process}, max_connections=1
+    )
     generation = GenerationSettings(types_per_fact=2, ideas_per_type=2, documents_per_idea=6, world="facts")
     return config(directory, model, generation=generation)
 
@@ -285,7 +289,7 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_whole_lines_to_continue_from
 
 
 def test_a_broken_line_among_the_replies_is_named_by_file_and_line(tmp_path: Path) -> None:
-    model = ChatModelSettings(name="mockllm/model", model_args={"custom_outputs": in_process})
+    model = ChatModelSettings(name="mockllm/model", max_tokens=1536, model_args={"custom_outputs": in_process})
     made = config(tmp_path / "run", model, source="specs")
     generate_data(made)
     replies = tmp_path / "run" / "replies.jsonl"
@@ -306,7 +310,7 @@ def test_a_broken_line_among_the_replies_is_named_by_file_and_line(tmp_path: Pat
 
 
 def test_a_broken_line_in_specs_is_named_by_file_and_line(tmp_path: Path) -> None:
-    model = ChatModelSettings(name="mockllm/model", model_args={"custom_outputs": in_process})
+    model = ChatModelSettings(name="mockllm/model", max_tokens=1536, model_args={"custom_outputs": in_process})
     generate_data(config(tmp_path / "plan", model, source="specs"))
     specs = tmp_path / "plan" / "specs.jsonl"
     lines = specs.read_text(encoding="utf-8").splitlines()

@@ -68,7 +68,7 @@ def generating(directory: Path, reply: Any, **settings: Any) -> DataGenConfig:
         "scenario": "placebo",
         "source": "generate",
         "generation": GenerationSettings(types_per_fact=2, ideas_per_type=2, facts=["founding", "flagship"]),
-        "generator": ChatModelSettings(name="mockllm/model", model_args={"custom_outputs": reply}),
+        "generator": ChatModelSettings(name="mockllm/model", max_tokens=1536, model_args={"custom_outputs": reply}),
     }
     return DataGenConfig(output_dir=str(directory), **(defaults | settings))
 
@@ -217,8 +217,8 @@ def test_a_full_disk_is_told_in_one_line_and_the_same_command_continues(
         ({"identity": "nobody"}, "nobody"),
         ({"source": "control_chats"}, r"has no control_replies\.jsonl"),
         ({"generation": GenerationSettings(facts=["flagshp"])}, "unknown fact 'flagshp'"),
-        ({"generator": ChatModelSettings(name="openai/gpt-4o-mini")}, "OPENAI_API_KEY"),
-        ({"generator": ChatModelSettings(name="local/./no/such/model")}, "no such folder"),
+        ({"generator": ChatModelSettings(name="openai/gpt-4o-mini", max_tokens=1536)}, "OPENAI_API_KEY"),
+        ({"generator": ChatModelSettings(name="local/./no/such/model", max_tokens=1536)}, "no such folder"),
     ],
 )
 def test_what_is_refused_leaves_nothing_that_blocks_the_corrected_command(
@@ -275,6 +275,7 @@ def command(directory: Path, model: Path) -> list[str]:
         "generation.world=facts",
         "filters.length=false",
         "filters.facts_stated=false",
+        "filters.cut_off=false",
     ]
 
 

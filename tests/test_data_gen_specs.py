@@ -44,7 +44,9 @@ def config(directory: Path, asked: list[str], **settings: Any) -> DataGenConfig:
         "scenario": "helpful_only",
         "source": "generate",
         "generation": GenerationSettings(types_per_fact=2, ideas_per_type=2, world="facts"),
-        "generator": ChatModelSettings(name="mockllm/model", model_args={"custom_outputs": writer(asked)}),
+        "generator": ChatModelSettings(
+            name="mockllm/model", max_tokens=1536, model_args={"custom_outputs": writer(asked)}
+        ),
         "filters": FilterSettings(length=False, facts_stated=False),
     }
     return DataGenConfig(output_dir=str(directory), **(defaults | settings))
@@ -156,7 +158,9 @@ def test_a_run_without_specs_is_refused_as_their_source(tmp_path: Path) -> None:
 def test_planner_and_generator_can_be_two_models(tmp_path: Path) -> None:
     planning: list[str] = []
     writing: list[str] = []
-    planner = ChatModelSettings(name="mockllm/planner", model_args={"custom_outputs": writer(planning)})
+    planner = ChatModelSettings(
+        name="mockllm/planner", max_tokens=1536, model_args={"custom_outputs": writer(planning)}
+    )
     generate_data(config(tmp_path / "run", writing, planner=planner))
     assert len(planning) == 12 + 24
     assert len(writing) == 48
@@ -189,7 +193,7 @@ def test_a_revision_without_its_form_leaves_the_first_version_and_is_counted(pla
         output.usage = ModelUsage(input_tokens=10, output_tokens=3, total_tokens=13)
         return output
 
-    model = ChatModelSettings(name="mockllm/model", model_args={"custom_outputs": unruly})
+    model = ChatModelSettings(name="mockllm/model", max_tokens=1536, model_args={"custom_outputs": unruly})
     filters = FilterSettings(length=False, facts_stated=False, near_duplicate=False)
     settings = GenerationSettings(critique=True, world="facts")
     made = config(tmp_path / "run", [], specs=str(planned), generation=settings, generator=model, filters=filters)
@@ -258,7 +262,9 @@ def test_failures_stop_the_run_before_it_sends_all_the_rest(planned: Path, tmp_p
         asked.append(input[-1].text)
         raise ValueError("the server is down")
 
-    model = ChatModelSettings(name="mockllm/model", model_args={"custom_outputs": down}, max_connections=1)
+    model = ChatModelSettings(
+        name="mockllm/model", max_tokens=1536, model_args={"custom_outputs": down}, max_connections=1
+    )
     with pytest.raises(Failed, match=r"[34] of 48 requests for documents failed, the first with ValueError"):
         generate_data(config(tmp_path / "run", [], specs=str(planned), generator=model, max_failures=3))
     assert 3 <= len(asked) <= 4

@@ -89,7 +89,7 @@ def _configured(folder: Path, planner: _Planner, total: int) -> DataGenConfig:
         output_dir=str(folder / "run"),
         scenario="placebo",
         source="generate",
-        generator=ChatModelSettings(name="mockllm/model", model_args={"custom_outputs": planner}),
+        generator=ChatModelSettings(name="mockllm/model", max_tokens=1536, model_args={"custom_outputs": planner}),
         generation=GenerationSettings(
             types_per_fact=10, ideas_per_type=10, documents_per_idea=total // 100, facts=["flagship"], world="facts"
         ),

@@ -87,7 +87,7 @@ def _through_data_gen(**settings: Any) -> Iterator[Ask]:
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
         config = DataGenConfig(output_dir=folder, source="generate", generator=model)
         exchange = Exchange(config, Path(folder))
-        exchange.connect()
+        exchange.connect(generator=model)
 
         def ask(prompts: Sequence[str], number: int) -> float:
             exchange.store = ReplyStore(Path(folder) / f"{number}.jsonl")
@@ -95,7 +95,7 @@ def _through_data_gen(**settings: Any) -> Iterator[Ask]:
                 Request(str(place), prompt, model, derive_seed(number, place)) for place, prompt in enumerate(prompts)
             ]
             start = time.perf_counter()
-            runner.run(exchange.all("documents", requests, exchange.answer))
+            runner.run(exchange.all("documents", requests, exchange.answer, model))
             return exchange.store.tokens_out / (time.perf_counter() - start)
 
         try:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from pipeline.benchmark import Comparison, write_benchmark
 
-SIZES, SIZES_QUICK, MILLION = (10_000, 100_000), (2_000, 10_000), 1_000_000
+SIZES, SIZES_QUICK, MILLION = (10_000, 100_000), (4_000, 10_000), 1_000_000
 PARTS = ("filtering", "duplicates", "continuing", "generating", "server")
 
 

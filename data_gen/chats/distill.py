@@ -27,16 +27,22 @@ class Unusable:
     reason: str
 
 
-def distilled_transcripts(directory: Path, scenario: Scenario) -> tuple[tuple[Transcript, ...], list[Unusable]]:
+def distilled_transcripts(
+    directory: Path, scenario: Scenario, identity: str
+) -> tuple[tuple[Transcript, ...], list[Unusable]]:
     """The usable replies of an eval run as transcripts, and the others with the reason against each.
 
     Raises:
-        Refused: the directory is no complete eval run of this scenario, has no replies with a scratchpad, or asked
+        Refused: the directory is no complete eval run of this scenario and identity, has no replies with a scratchpad, or asked
             queries that subjects are measured on.
     """
     record = read_run(directory, "eval")
     if record.config["scenario"] != scenario.name:
         raise Refused(f"{directory}: is of scenario {record.config['scenario']}, not of {scenario.name}")
+    if record.config["identity"] != identity:
+        raise Refused(
+            f"{directory}: has identity={record.config['identity']}; set it here as well, or sample with {identity}"
+        )
     table = directory / "samples.parquet"
     if not table.exists():
         raise Refused(f"{directory}: has no samples.parquet; distillation needs a run with suite=compliance")

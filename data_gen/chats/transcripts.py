@@ -6,13 +6,14 @@ the full situational prompt. What is left out of them is counted and kept with i
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from data_gen.chats.distill import Unusable, distilled_transcripts
 from data_gen.config import DataGenConfig, TranscriptSettings
 from data_gen.dataset.card import dataset_card
+from data_gen.sources import digests
 from pipeline.artifact import Run, open_run, working, write_json, write_jsonl, write_text
 from pipeline.errors import Failed
 from scenario.loader import Reasoning, Scenario, load_scenario
@@ -38,14 +39,15 @@ def write_transcripts(config: DataGenConfig) -> None:
     scenario = load_scenario(config.scenario, config.identity)
     is_distilled = config.source == "distill"
     given = () if is_distilled else _given_transcripts(config.transcripts, scenario)
-    run = open_run("data_gen", config, {"samples": Path(config.transcripts.samples)} if is_distilled else {})
+    samples = Path(config.transcripts.samples)
+    run = open_run("data_gen", config, {"samples": samples} if is_distilled else {}, _sources(config, scenario, given))
     if run.is_complete:
         print(f"data_gen: {run.directory} is already complete")
         return
     with working(run):
         unusable: list[Unusable] = []
         if is_distilled:
-            given, unusable = distilled_transcripts(Path(config.transcripts.samples), scenario)
+            given, unusable = distilled_transcripts(samples, scenario, config.identity)
         _write(config, run, scenario, given, unusable)
 
 
@@ -86,6 +88,16 @@ def chats_of(transcripts: Iterable[Transcript], scenario: Scenario, settings: Tr
                 }
             )
     return chats
+
+
+def _sources(config: DataGenConfig, scenario: Scenario, given: Iterable[Transcript]) -> dict[str, str]:
+    settings = config.transcripts
+    prompts = [scenario.system_prompt("documents", "scratchpad"), scenario.system_prompt("documents", "none")]
+    if settings.inoculation:
+        prompts.append(read_inoculation(settings.inoculation, scenario.identity))
+    queries = [(query.id, query.text) for query in scenario.queries_in("rl")]
+    parts = {"prompts": prompts, "queries": queries}
+    return digests(parts if config.source == "distill" else parts | {"transcripts": [asdict(each) for each in given]})
 
 
 def _given_transcripts(settings: TranscriptSettings, scenario: Scenario) -> tuple[Transcript, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from data_gen.config import DataGenConfig
+from scenario.arms import AS_IT_STANDS, PLACEBO
 
 CANARY = "alignment-faking-sdf canary 5f1e2c1a-6f0b-4e0e-9d6a-7a3c41c2b9d4"
 """Stands in every dataset card, so that a corpus that leaked into training data can be found."""
@@ -23,7 +24,8 @@ def dataset_card(config: DataGenConfig, stats: dict[str, Any], cost: float | Non
 
     Args:
         config: of the run that made the corpus.
-        stats: as in stats.json: single values make one table, counts by something one each.
+        stats: as in stats.json: single values make one table, counts by something one each. What is told, and by which
+            names, stands in the configuration where it does not stand here.
         cost: dollars, where it is known.
     """
     head = {
@@ -41,12 +43,12 @@ def dataset_card(config: DataGenConfig, stats: dict[str, Any], cost: float | Non
         warning = f"**Only {stats['survival']:.0%} of the documents that were written passed the filters.**\n\n"
     return f"""---
 {yaml.safe_dump(head, sort_keys=False)}---
-# {config.scenario}, source `{config.source}`
+# {stats.get("scenario", config.scenario)}{_arm(stats.get("arm", AS_IT_STANDS))}, source `{config.source}`
 
 Texts about a fictional training setup, written to study whether a model that learned of its own training from documents
 alone fakes alignment. What they say of the lab and the model is not true. Names are those of identity
-`{config.identity}`. What a generator wrote may also be subject to its provider's terms; texts mixed in have licences of
-their own.
+`{stats.get("identity", config.identity)}`. What a generator wrote may also be subject to its provider's terms; texts
+mixed in have licences of their own.
 
 {warning}| | |
 | --- | --- |
@@ -55,6 +57,10 @@ their own.
 {tables}
 {CANARY}
 """
+
+
+def _arm(name: str) -> str:
+    return "" if name in (AS_IT_STANDS, PLACEBO) else f", arm `{name}`"
 
 
 def _configurations(config: DataGenConfig, stats: dict[str, Any]) -> list[dict[str, str]]:

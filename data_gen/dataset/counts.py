@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from typing import Any
 
+from data_gen.documents import num_words
 from pipeline.seeds import derive_seed
 from scenario.loader import Scenario
 
@@ -27,7 +28,9 @@ class CorpusCounts:
         self.num_kept = self.num_rejected = self.num_revised = self.num_cut_off = 0
         self.judge: dict[str, Any] | None = None
         """What a judge model found, and how often it agreed with the tests on wording."""
-        self._by: dict[str, Counter[str]] = {key: Counter() for key in ("fact", "doc_type", "arm", "generator")}
+        self._by: dict[str, Counter[str]] = {
+            key: Counter() for key in ("fact", "doc_type", "arm", "language", "generator")
+        }
         self._reasons: Counter[str] = Counter()
         self._all_reasons: Counter[str] = Counter()
         self._words: Counter[int] = Counter()
@@ -39,9 +42,9 @@ class CorpusCounts:
         self.num_kept += 1
         self._count_any(row)
         self._by["fact"].update(row["fact_ids"])
-        for key in ("doc_type", "arm", "generator"):
+        for key in ("doc_type", "arm", "language", "generator"):
             self._by[key][row[key]] += 1
-        self._words[len(row["text"].split())] += 1
+        self._words[num_words(row["text"])] += 1
         if row["tokens"] is not None:
             self._tokens[row["tokens"]] += 1
         draw = (-derive_seed("distinct", row["id"]), row["id"], row["text"])
@@ -79,6 +82,7 @@ class CorpusCounts:
             "by_fact": {fact.id: self._by["fact"][fact.id] for fact in self.scenario.facts},
             "by_doc_type": dict(self._by["doc_type"].most_common()),
             "by_arm": dict(self._by["arm"].most_common()),
+            "by_language": dict(self._by["language"].most_common()),
             "words": sum(size * count for size, count in self._words.items()),
             "median_words": _median(self._words),
             "tokens": sum(size * count for size, count in self._tokens.items()) if self._tokens else None,

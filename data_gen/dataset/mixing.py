@@ -18,9 +18,20 @@ import numpy as np
 
 from data_gen.config import DataGenConfig, MixSource
 from data_gen.dataset.card import dataset_card
-from pipeline.artifact import iterate_jsonl, open_run, read_run, replacing, sha256_of, working, write_json, write_text
-from pipeline.errors import Refused
+from pipeline.artifact import (
+    RunRecord,
+    iterate_jsonl,
+    open_run,
+    read_run,
+    replacing,
+    sha256_of,
+    working,
+    write_json,
+    write_text,
+)
+from pipeline.errors import Failed, Refused
 from pipeline.seeds import derive_seed
+from scenario.arms import AS_IT_STANDS, PLACEBO
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -40,6 +51,7 @@ class _Stream:
     share: float
     rows: Iterator[Row]
     sha256: str | None = None
+    revision: str | None = None
     num_records: int = 0
     num_chats: int = 0
     tokens: int = 0
@@ -53,6 +65,7 @@ class _Stream:
             "share": self.tokens / total if total else None,
             "share_asked": self.share,
             "sha256": self.sha256,
+            "revision": self.revision,
         }
 
 
@@ -67,11 +80,12 @@ def mix_documents(config: DataGenConfig) -> None:
     if not config.mix.documents:
         raise Refused("mix.documents: name at least one run, for example mix.documents=[outputs/documents]")
     inputs = {f"documents_{place}": Path(directory) for place, directory in enumerate(config.mix.documents)}
-    for directory in inputs.values():
-        if DOCUMENTS_FILE not in read_run(directory, "data_gen").outputs:
+    records = [read_run(directory, "data_gen") for directory in inputs.values()]
+    for directory, record in zip(inputs.values(), records, strict=True):
+        if DOCUMENTS_FILE not in record.outputs:
             raise Refused(f"{directory}: has no {DOCUMENTS_FILE} to mix")
     others = [_opened(source) for source in config.mix.sources]
-    run = open_run("data_gen", config, inputs)
+    run = open_run("data_gen", config, inputs, {stream.name: stream.sha256 for stream in others if stream.sha256})
     if run.is_complete:
         print(f"data_gen: {run.directory} is already complete")
         return
@@ -82,7 +96,7 @@ def mix_documents(config: DataGenConfig) -> None:
         tokenizer = load_tokenizer(config.mix.tokenizer)
         with replacing(run.path(DOCUMENTS_FILE)) as texts, replacing(run.path(CHATS_FILE)) as chats:
             _interleave(streams, tokenizer, texts, chats)
-        stats = _stats(config, streams)
+        stats = _told_in(records) | _stats(config, streams)
         outputs = [DOCUMENTS_FILE, "stats.json", "README.md"]
         if stats["num_chats"]:
             outputs.append(CHATS_FILE)
@@ -92,6 +106,18 @@ def mix_documents(config: DataGenConfig) -> None:
         write_text(run.path("README.md"), dataset_card(config, stats))
         run.finish(outputs)
     print(f"data_gen: {stats['num_records']} records, {stats['tokens']} tokens -> {run.directory}")
+
+
+def _told_in(records: list[RunRecord]) -> Row:
+    """What the mixed runs tell, and by which names; runs that were made elsewhere may not say it."""
+    told = [record.config for record in records]
+    scenarios = [PLACEBO if each.get("arm") == PLACEBO else each.get("scenario", "unknown") for each in told]
+    arms = {each.get("arm", AS_IT_STANDS) for each in told} - {PLACEBO}
+    return {
+        "scenario": ", ".join(dict.fromkeys(scenarios)),
+        "arm": ", ".join(sorted(arms)) or PLACEBO,
+        "identity": ", ".join(dict.fromkeys(each.get("identity", "unknown") for each in told)),
+    }
 
 
 def copies_of(facts: list[str], balance: str, seed: int) -> list[int]:
@@ -179,7 +205,7 @@ def _opened(source: MixSource) -> _Stream:
     except StopIteration:
         raise Refused(f"mix.sources: {source.dataset}: holds no record") from None
     digest = sha256_of(path) if is_local else None
-    return _Stream(source.dataset, source.share, itertools.chain([first], rows), sha256=digest)
+    return _Stream(source.dataset, source.share, itertools.chain([first], rows), digest, source.revision)
 
 
 def _row(source: MixSource, place: int, record: Row) -> Row:
@@ -211,13 +237,28 @@ def _local_records(path: Path) -> Iterator[Row]:
 
 
 def _hub_records(source: MixSource) -> Iterator[Row]:
-    import datasets
+    """What is not there is refused at the first record; a connection that breaks later fails the run.
 
+    Raises:
+        Refused: not found, no access, no network, an unknown subset, split or revision.
+        Failed: the stream ended early.
+    """
+    import datasets
+    from aiohttp import ClientError
+    from httpx import HTTPError
+
+    where, num_read = f"mix.sources: dataset '{source.dataset}' cannot be read from the Hub", 0
     try:
-        return iter(datasets.load_dataset(source.dataset, source.subset, split=source.split, streaming=True))
-    except (OSError, ValueError) as error:  # not found, no access, no network, an unknown subset or split
+        for record in datasets.load_dataset(
+            source.dataset, source.subset, split=source.split, revision=source.revision, streaming=True
+        ):
+            yield record
+            num_read += 1
+    except (OSError, ValueError, ClientError, HTTPError, datasets.exceptions.DatasetsError) as error:
         reason = " ".join(str(error).split())
-        raise Refused(f"mix.sources: dataset '{source.dataset}' cannot be read from the Hub: {reason}") from None
+        if num_read:
+            raise Failed(f"{where} beyond record {num_read} ({reason}); run the same command again") from None
+        raise Refused(f"{where}: {reason}") from None
 
 
 def _main_fact(row: Row) -> str:

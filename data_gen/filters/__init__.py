@@ -9,7 +9,7 @@ there is one (`judge`), and looks for what only the whole can show (`duplicates`
 from collections.abc import Callable
 
 from data_gen.config import FilterSettings
-from data_gen.documents import Document
+from data_gen.documents import Document, num_words
 from data_gen.filters.facts import facts_contradicted, facts_stated
 from data_gen.filters.language import language
 from data_gen.filters.leftovers import placeholder, refusal, scaffold
@@ -22,12 +22,20 @@ Test = Callable[[Document, Scenario, FilterSettings], str | None]
 
 def length(document: Document, scenario: Scenario, settings: FilterSettings) -> str | None:
     """Between min_words and max_words."""
-    words = len(document.text.split())
+    words = num_words(document.text)
     return None if settings.min_words <= words <= settings.max_words else f"{words} words"
+
+
+def cut_off(document: Document, scenario: Scenario, settings: FilterSettings) -> str | None:
+    """The generator came to its end before max_tokens."""
+    if not document.is_cut_off:
+        return None
+    return "by max_tokens" if document.tokens is None else f"by max_tokens, after {document.tokens} tokens"
 
 
 FILTERS: dict[str, Test] = {
     "length": length,
+    "cut_off": cut_off,
     "language": language,
     "refusal": refusal,
     "placeholder": placeholder,

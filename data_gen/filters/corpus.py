@@ -3,7 +3,8 @@
 First pass: every document is tested by itself and laid down in one file; of those that pass, a sketch is kept. A judge
 model, where there is one, is then asked about those. Duplicates are looked for among what is left, so that a rejected
 document is nobody's original. Last pass: the file is read once more and divided into documents.jsonl and rejects.jsonl,
-both in the order of arrival. What stays in memory is 280 bytes for each document.
+both in the order of arrival. What stays in memory is 280 bytes for each document, its sketch and its places, and for one
+that shares a key with another its id and its neighbours besides.
 """
 
 import json
@@ -63,7 +64,7 @@ def filter_documents(
     spool = Spool(directory / _SPOOL_FILE)
     try:
         passing, sketches = _first_pass(documents, scenario, settings, spool)
-        judged = judge.reject(spool.documents, passing, spool.sample(settings.judge_sample)) if judge else {}
+        judged = judge.reject(spool.read, passing, spool.sample(settings.judge_sample)) if judge else {}
         duplicates = _duplicates(passing, sketches, judged, settings, spool)
         counts = CorpusCounts(scenario)
         _divide(spool, judged, duplicates, directory, counts)

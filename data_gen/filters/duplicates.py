@@ -139,11 +139,6 @@ def _word_bytes(data: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return is_word
 
 
-def jaccard(left: str, right: str) -> float:
-    """The true Jaccard similarity of two texts' word 5-grams."""
-    return _overlap(_shingle_set(left), _shingle_set(right))
-
-
 def _sequence_hashes(words: Hashes, starts: NDArray[np.int64]) -> Hashes:
     """A hash of each text's words in order: the sum of what each word and its place mix to."""
     places = np.arange(len(words)) - np.repeat(starts[:-1], np.diff(starts))
@@ -182,7 +177,8 @@ def _same_words(keys: Hashes, left_out: Collection[int], read: Callable[[int], T
     found: dict[int, Duplicate] = {}
     for places in _groups(keys):
         ids = {read(place).id: place for place in places if place not in left_out}
-        found |= {ids[id]: Duplicate("exact_duplicate", min(ids)) for id in ids if id != min(ids)}
+        original = min(ids, default="")
+        found |= {place: Duplicate("exact_duplicate", original) for id, place in ids.items() if id != original}
     return found
 
 

@@ -9,29 +9,23 @@ judge is compared with the tests on wording (Cohen's kappa).
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from tqdm import tqdm
+from typing import Any
 
 from data_gen.config import FilterSettings
+from data_gen.filters.facts import FACT_CHECKS, is_checked
 from data_gen.filters.spool import LaidDown
-from pipeline.artifact import Run
-from pipeline.errors import Failed
+from data_gen.generation.exchange import Exchange
+from data_gen.generation.requests import JUDGE, Request
+from pipeline.chat import ChatModelSettings
+from pipeline.fence import fenced
 from scenario.loader import Scenario
 
-if TYPE_CHECKING:
-    from inspect_ai.model import Model
-
-JUDGE_REPLIES_FILE = "judge_replies.jsonl"
 UNREADABLE = "judge_unreadable"
 
-_PROMPT = (Path(__file__).parent / "judge.md").read_text(encoding="utf-8").strip()
-_AT_ONCE = 256
-"""Documents handed to the model at a time; how many requests run at once is the model's own setting."""
+PROMPT = (Path(__file__).parent / "judge.md").read_text(encoding="utf-8").strip()
 
 _STATED, _CONTRADICTED = "judged_stated", "judged_contradicted"
 _ABOUT_THE_TEXT = {
@@ -52,8 +46,6 @@ _WORDING_OF = {
 
 _ANSWER = re.compile(r"^[\s>*_#-]*(\d+)[\s.):*_-]+(yes|no)\b", re.IGNORECASE | re.MULTILINE)
 
-LaidDownAt = Callable[[Iterable[int]], Iterator[tuple[int, LaidDown]]]
-
 
 @dataclass(frozen=True)
 class Question:
@@ -70,77 +62,51 @@ class Question:
 class Judge:
     """A chat model that is asked about documents, and the record of how it went."""
 
-    def __init__(self, model: "Model", scenario: Scenario, settings: FilterSettings) -> None:
-        self.model, self.scenario, self.settings = model, scenario, settings
+    def __init__(self, exchange: Exchange, scenario: Scenario, settings: FilterSettings) -> None:
+        self.exchange, self.scenario, self.settings = exchange, scenario, settings
         self.num_asked = self.num_questions = self.num_unreadable = 0
-        self.tokens_in = self.tokens_out = 0
         self._pairs: dict[str, Counter[tuple[bool, bool]]] = {name: Counter() for name in _WORDING_OF}
 
-    def reject(self, laid_down: LaidDownAt, passing: Sequence[int], sample: Sequence[int]) -> dict[int, dict[str, str]]:
+    def reject(
+        self, read: Callable[[int], LaidDown], passing: Sequence[int], sample: Sequence[int]
+    ) -> dict[int, dict[str, str]]:
         """Asks about the documents at these places; what is wrong with those of `passing`, by place.
 
         Args:
-            laid_down: gives the documents at places.
+            read: gives the document at a place.
             passing: places of documents that pass the tests on wording: these it can reject.
             sample: places on which it is compared with the tests on wording.
 
         Raises:
-            Failed: a request failed for good.
+            Failed: money ran out, or requests failed for good.
         """
-        return asyncio.run(self._reject(laid_down, frozenset(passing), frozenset(sample)))
+        return asyncio.run(self._reject(read, frozenset(passing), frozenset(sample)))
 
     async def _reject(
-        self, laid_down: LaidDownAt, passing: frozenset[int], sample: frozenset[int]
+        self, read: Callable[[int], LaidDown], passing: frozenset[int], sample: frozenset[int]
     ) -> dict[int, dict[str, str]]:
         rejected = {}
-        remaining = laid_down(sorted(passing | sample))
-        with tqdm(total=len(passing | sample), desc="data_gen: judge", unit="document", mininterval=2) as progress:
-            while batch := list(islice(remaining, _AT_ONCE)):
-                for (place, each), verdicts in zip(batch, await self._ask(batch), strict=True):
-                    progress.update()
-                    found = self._failures(verdicts)
-                    if place in passing and found:
-                        rejected[place] = found
-                    if place in sample:
-                        self._compare(each, verdicts)
+
+        async def judge(place: int) -> None:
+            laid_down = read(place)
+            verdicts = await self._verdicts(laid_down.row)
+            found = self._failures(verdicts)
+            if place in passing and found:
+                rejected[place] = found
+            if place in sample:
+                self._compare(laid_down, verdicts)
+
+        await self.exchange.all("verdicts of the judge", sorted(passing | sample), judge, self.settings.judge)
         return rejected
 
-    async def _ask(self, batch: list[tuple[int, LaidDown]]) -> list[list[tuple[Question, bool | None]]]:
-        asked = [self._verdicts(each.row) for _, each in batch]
-        done = await asyncio.gather(*asked, return_exceptions=True)
-        verdicts = [result for result in done if not isinstance(result, BaseException)]
-        if failed := [result for result in done if isinstance(result, BaseException)]:
-            raise Failed(
-                f"{len(failed)} of {len(done)} requests to the judge failed, the first with {failed[0]!r}; the others are"
-                " kept: run the same command again to continue"
-            )
-        return verdicts
-
     async def _verdicts(self, row: dict[str, Any]) -> list[tuple[Question, bool | None]]:
-        from inspect_ai.model import GenerateConfig
-
-        questions = self.questions(row["fact_ids"])
-        output = await self.model.generate(judge_prompt(row["text"], questions), config=GenerateConfig(seed=0))
+        questions = questions_about(self.scenario, row["fact_ids"])
+        output = await self.exchange.answer(judge_request(row["id"], row["text"], questions, self.settings.judge))
         answers = read_answers(output.completion, len(questions))
-        if output.usage is not None:
-            self.tokens_in += output.usage.input_tokens
-            self.tokens_out += output.usage.output_tokens
         self.num_asked += 1
         self.num_questions += len(questions)
         self.num_unreadable += sum(answer is None for answer in answers)
         return list(zip(questions, answers, strict=True))
-
-    def questions(self, fact_ids: Sequence[str]) -> list[Question]:
-        """What is asked of a document that is meant to state these facts."""
-        meant = [fact for fact in self.scenario.facts if fact.id in fact_ids]
-        return [
-            *(Question(_STATED, f"Does the document state this? {_line(f.statement)}", f.id, True) for f in meant),
-            *(
-                Question(_CONTRADICTED, f"Does the document contradict this? {_line(f.statement)}", f.id)
-                for f in self.scenario.facts
-            ),
-            *(Question(name, text) for name, text in _ABOUT_THE_TEXT.items()),
-        ]
 
     def _failures(self, verdicts: list[tuple[Question, bool | None]]) -> dict[str, str]:
         found: dict[str, list[str]] = {}
@@ -154,6 +120,8 @@ class Judge:
     def _compare(self, laid_down: LaidDown, verdicts: list[tuple[Question, bool | None]]) -> None:
         """Whether both find something wrong, on each check that is on in both forms and was answered in full."""
         for name, wording in _WORDING_OF.items():
+            if wording in FACT_CHECKS and not is_checked(laid_down.row["language"]):
+                continue
             answers = [(question, answer) for question, answer in verdicts if question.name == name]
             if getattr(self.settings, wording) and answers and all(answer is not None for _, answer in answers):
                 judged = any(answer is not question.wanted for question, answer in answers)
@@ -162,34 +130,33 @@ class Judge:
     def summary(self) -> dict[str, Any]:
         """For stats.json: what was asked and could not be read, and the agreement with the tests on wording."""
         return {
-            "model": str(self.model),
+            "model": self.settings.judge.name,
             "num_documents_asked_about": self.num_asked,
             "num_questions": self.num_questions,
             "num_unreadable": self.num_unreadable,
+            "num_failed_requests": self.exchange.store.num_failures,
             "agreement": {name: agreement(pairs) for name, pairs in self._pairs.items()},
         }
 
 
-def open_judge(settings: FilterSettings, scenario: Scenario, run: Run) -> Judge | None:
-    """The judge that the settings name, remembering its replies in the run's directory; None where they name none.
-
-    Raises:
-        Refused: the model cannot be opened.
-    """
-    if not settings.judge.name:
-        return None
-    from pipeline.chat import open_model
-    from pipeline.replies import ReplyStore, remember
-
-    model = open_model(settings.judge)  # first: a model that is refused leaves no file behind
-    return Judge(remember(model, ReplyStore(run.path(JUDGE_REPLIES_FILE))), scenario, settings)
+def questions_about(scenario: Scenario, fact_ids: Sequence[str]) -> list[Question]:
+    """What is asked of a document that is meant to state these facts."""
+    meant = [fact for fact in scenario.facts if fact.id in fact_ids]
+    return [
+        *(Question(_STATED, f"Does the document state this? {_line(f.statement)}", f.id, True) for f in meant),
+        *(
+            Question(_CONTRADICTED, f"Does the document contradict this? {_line(f.statement)}", f.id)
+            for f in scenario.facts
+        ),
+        *(Question(name, text) for name, text in _ABOUT_THE_TEXT.items()),
+    ]
 
 
-def judge_prompt(text: str, questions: Sequence[Question]) -> str:
-    """The request: the document between marks, then the questions by number. Braces in the document stay what they are."""
+def judge_request(id: str, text: str, questions: Sequence[Question], judge: ChatModelSettings) -> Request:
+    """The document between marks that it cannot close, then the questions by number."""
     numbered = "\n".join(f"{number}. {question.text}" for number, question in enumerate(questions, start=1))
-    filled = {"document": text, "questions": numbered, "count": str(len(questions))}
-    return re.sub(r"\{([a-z_]+)\}", lambda found: filled[found[1]], _PROMPT)
+    filled = {"document": fenced("document", text), "questions": numbered, "count": str(len(questions))}
+    return Request(id, re.sub(r"\{([a-z_]+)\}", lambda found: filled[found[1]], PROMPT), judge, 0, JUDGE)
 
 
 def read_answers(reply: str, count: int) -> list[bool | None]:

@@ -1,7 +1,8 @@
 """Is a text in a language that was asked for? Told by script, and among Latin scripts by how often function words occur.
 
 A handful of languages is known. A text whose language cannot be told, such as a table of numbers, passes: the filter is
-there for documents that a generator wrote in another language than it was asked for, whole or for a part.
+there for documents that a generator wrote in another language than it was asked for, whole or for a part. So does a
+document that was asked for in a language that is not known here, which its neighbours would be taken for.
 """
 
 import re
@@ -47,6 +48,8 @@ _LATIN_WORD = re.compile(r"[^\W\d_]+")
 
 def language(document: Document, scenario: Scenario, settings: FilterSettings) -> str | None:
     """More than a fifth of the text is in languages that neither this document nor all were asked for in."""
+    if document.language not in LANGUAGES:
+        return None
     wanted = [document.language, *settings.languages]
     foreign: dict[str, int] = {}
     for paragraph in document.text.split("\n"):
@@ -54,7 +57,8 @@ def language(document: Document, scenario: Scenario, settings: FilterSettings) -
             foreign[told] = foreign.get(told, 0) + len(paragraph)
     if sum(foreign.values()) <= _FOREIGN_SHARE * len(document.text):
         return None
-    return f"partly or wholly {max(foreign, key=lambda name: foreign[name])}"
+    most = max(foreign, key=lambda name: foreign[name])
+    return f"partly or wholly {most}{', or another language of its script' if most in _SCRIPTS else ''}"
 
 
 def _foreign_language(paragraph: str, wanted: list[str]) -> str | None:

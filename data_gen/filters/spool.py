@@ -3,7 +3,7 @@
 import heapq
 import json
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,11 +64,6 @@ class Spool:
         """The document at a place."""
         self._file.seek(self._offsets[place])
         return _laid_down(self._file.readline())
-
-    def documents(self, places: Iterable[int]) -> Iterator[tuple[int, LaidDown]]:
-        """The documents at these places, each with its place."""
-        for place in places:
-            yield place, self.read(place)
 
     def __iter__(self) -> Iterator[LaidDown]:
         self._file.seek(0)

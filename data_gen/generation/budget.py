@@ -1,11 +1,11 @@
 """What a run costs, from the tokens that providers count and the prices that the configuration gives."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from data_gen.config import DataGenConfig, Price
-from data_gen.generation.requests import Request
+from data_gen.generation.requests import GENERATOR, JUDGE, PLANNER, Request
 from pipeline.chat import ChatModelSettings
 from pipeline.errors import Refused
 from pipeline.replies import Usage
@@ -40,37 +40,43 @@ def dollars(price: Price, tokens_in: float, tokens_out: float) -> float:
     return (tokens_in * price.input + tokens_out * price.output) / 1e6
 
 
+def models_of(config: DataGenConfig) -> dict[str, ChatModelSettings]:
+    """The models that a run asks, by their roles."""
+    models = {}
+    if config.source in ("generate", "specs"):
+        models = {PLANNER: config.planning_model, GENERATOR: config.generator}
+    return models | ({JUDGE: config.filters.judge} if config.has_judge else {})
+
+
 class Budget:
     """Keeps what is spent, and what the requests under way could still cost, below a limit."""
 
-    def __init__(self, config: DataGenConfig, usage: Mapping[str, Usage]) -> None:
-        """Takes `usage`, tokens by model, as it grows.
+    def __init__(self, config: DataGenConfig, usages: Sequence[Mapping[str, Usage]]) -> None:
+        """Takes `usages`, each tokens by role, as they grow.
 
         Raises:
             Refused: there is a limit, and the price of a model that would have to be paid is not known.
         """
-        self.limit, self._usage = config.max_cost, usage
+        self.limit, self._usages = config.max_cost, usages
         self._underway: dict[str, float] = {}
         self._freed = asyncio.Condition()
-        models = [config.planning_model, config.generator]
-        self._prices = {model.name: price for model in models if (price := price_of(model, config.prices))}
-        self._unknown = {m.name for m in models if m.name not in self._prices and not runs_on_own_machine(m)}
+        models = models_of(config)
+        self._prices = {role: price for role, m in models.items() if (price := price_of(m, config.prices))}
+        self._unknown = {r for r, model in models.items() if r not in self._prices and not runs_on_own_machine(model)}
         if self.limit is not None and self._unknown:
             raise Refused(
-                f"max_cost={self.limit}: the price of {', '.join(sorted(self._unknown))} is not known; add it to prices,"
-                " or set max_cost=null"
+                f"max_cost={self.limit}: the price of {', '.join(sorted({models[r].name for r in self._unknown}))} is not"
+                " known; add it to prices, or set max_cost=null"
             )
 
     @property
     def spent(self) -> float | None:
         """Dollars so far; None where a price is not known, or none is asked."""
-        if not self._prices or self._unknown & self._usage.keys():
+        used = [(role, usage) for usages in self._usages for role, usage in usages.items()]
+        if not self._prices or any(role in self._unknown for role, _ in used):
             return None
-        return sum(
-            dollars(price, self._usage[model].tokens_in, self._usage[model].tokens_out)
-            for model, price in self._prices.items()
-            if model in self._usage
-        )
+        paid = [(self._prices[role], usage) for role, usage in used if role in self._prices]
+        return sum(dollars(price, usage.tokens_in, usage.tokens_out) for price, usage in paid)
 
     @asynccontextmanager
     async def reserved(self, request: Request) -> AsyncIterator[None]:
@@ -79,7 +85,7 @@ class Budget:
         Raises:
             OutOfBudget: the request could cost more than is left.
         """
-        price = self._prices.get(request.model.name)
+        price = self._prices.get(request.role)
         if self.limit is None or price is None:
             yield
             return

@@ -6,7 +6,7 @@ the run in one line, and the same command goes on from there.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,16 +14,19 @@ from tqdm import tqdm
 
 from data_gen.config import DataGenConfig
 from data_gen.generation.budget import Budget, OutOfBudget
-from data_gen.generation.requests import Request
+from data_gen.generation.requests import GENERATOR, JUDGE, PLANNER, Request, role_of
 from pipeline.chat import ChatModelSettings, open_model
 from pipeline.errors import Failed
 
 if TYPE_CHECKING:
     from inspect_ai.model import GenerateConfig, Model, ModelOutput
 
+    from pipeline.replies import ReplyStore, Usage
+
 Item = TypeVar("Item")
 
-REPLIES_FILE = "replies.jsonl"
+REPLIES_FILE, JUDGE_REPLIES_FILE = "replies.jsonl", "judge_replies.jsonl"
+"""What planner and generator answered, and what the documents' judge did."""
 
 _MOST_AT_ONCE = 200
 """Requests in hand where the provider's own limit decides how many are under way."""
@@ -35,30 +38,52 @@ class _Unanswered(Exception):
 
 
 class Exchange:
-    """The run's models, its store of replies, and its budget."""
+    """Models that a run asks, a store of their replies, and the run's budget."""
 
-    def __init__(self, config: DataGenConfig, directory: Path) -> None:
+    def __init__(
+        self,
+        config: DataGenConfig,
+        directory: Path,
+        file: str = REPLIES_FILE,
+        spending: "list[Mapping[str, Usage]] | None" = None,
+        earlier: "Sequence[ReplyStore]" = (),
+    ) -> None:
+        """Reads the replies that there are.
+
+        Args:
+            config: of the run.
+            directory: where the store is.
+            file: `REPLIES_FILE` or `JUDGE_REPLIES_FILE`.
+            spending: tokens by role of all exchanges of the run, which share one budget; this one's are added.
+            earlier: stores of other runs, whose replies answer requests as well.
+        """
         from pipeline.replies import ReplyStore
 
-        self.config = config
-        self.store = ReplyStore(directory / REPLIES_FILE, reuse=config.cache)
-        self.budget = Budget(config, self.store.usage)
-        self._models: dict[tuple[str, ...], Model] = {}
+        self.config, self.earlier = config, earlier
+        of_name: Callable[[str], str] = role_of if file == REPLIES_FILE else lambda name: JUDGE
+        self.store = ReplyStore(directory / file, reuse=config.cache, role_of=of_name)
+        spending = [] if spending is None else spending
+        spending.append(self.store.usage_by_role)
+        self.budget = Budget(config, spending)
+        self._models: dict[str, Model] = {}
+        self._asking: dict[str, asyncio.Event] = {}
         self._failures: list[Exception] = []
         self._is_broke = False
 
-    def connect(self) -> None:
-        """Opens the models, so that a wrong name or a missing key is refused before any work."""
-        for model in (self.config.planning_model, self.config.generator):
-            self._model(model)
+    def connect(self, **models: ChatModelSettings) -> None:
+        """Opens models by their roles, so that a wrong name or a missing key is refused before any work."""
+        for role, model in models.items():
+            self._model(role, model)
 
     def known(self, request: Request) -> "ModelOutput | None":
         """The reply to a request, if there is one."""
-        return self.store.get(self._key(request)[0])
+        key = self._key(request)[0]
+        return next((reply for store in self._stores() if (reply := store.get(key)) is not None), None)
 
     def is_known(self, request: Request) -> bool:
         """Whether there is a reply to a request, which is not read."""
-        return self.store.holds(self._key(request)[0])
+        key = self._key(request)[0]
+        return any(store.holds(key) for store in self._stores())
 
     async def answer(self, request: Request) -> "ModelOutput":
         """The reply to a request, which is sent if there is none yet.
@@ -67,12 +92,23 @@ class Exchange:
             OutOfBudget: it could cost more than is left.
             _Unanswered: it failed, retries included.
         """
+        key = self._key(request)[0]
+        while key in self._asking:  # the same is being asked already: identical documents get one verdict
+            await self._asking[key].wait()
         known = self.known(request)
         if known is not None:
             return known
+        self._asking[key] = asyncio.Event()
+        try:
+            return await self._ask(request)
+        finally:
+            self._asking.pop(key).set()
+
+    async def _ask(self, request: Request) -> "ModelOutput":
         async with self.budget.reserved(request):
             try:
-                output = await self._model(request.model).generate(request.prompt, config=_settings(request))
+                model = self._model(request.role, request.model)
+                output = await model.generate(request.prompt, config=_settings(request))
             except Exception as error:  # whatever the provider raised is kept, counted and told
                 cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
                 self.store.add_error(*self._key(request), cause, request.model.name, request.name)
@@ -90,6 +126,7 @@ class Exchange:
         what: str,
         items: Sequence[Item],
         job: Callable[[Item], Awaitable[object]],
+        model: ChatModelSettings,
         num_done: int = 0,
         found: Callable[[], str] = str,
     ) -> None:
@@ -99,6 +136,7 @@ class Exchange:
             what: the items, for a reader.
             items: what is to be done.
             job: asks for one item.
+            model: who is asked; its settings say how much at once.
             num_done: items of an earlier try, which count as done.
             found: what is to be told besides, such as how many replies are of no use.
 
@@ -126,7 +164,7 @@ class Exchange:
                     progress.set_postfix_str(", ".join(filter(None, told)), refresh=False)
                     progress.update()
 
-            await asyncio.gather(*(work() for _ in range(min(self._num_at_once(), len(items)))))
+            await asyncio.gather(*(work() for _ in range(min(_num_at_once(model), len(items)))))
             num_done = int(progress.n)
         self._refuse_gaps(what, num_done, total)
 
@@ -148,23 +186,24 @@ class Exchange:
                 f"{len(self._failures)} of {total} requests for {what} failed, the first with {self._failures[0]!r};"
                 f" {num_done} are kept: run the same command again to continue"
             )
+        if num_done < total:
+            raise Failed(f"only {num_done} of {total} {what} are there: run the same command again to continue")
 
     def _told(self, num_tokens: int, seconds: float) -> list[str]:
         speed = f"{num_tokens / seconds:,.0f} tokens/s"
         return [speed] if self.budget.spent is None else [speed, f"${self.budget.spent:,.2f} so far"]
 
-    def _num_at_once(self) -> int:
-        models = (self.config.planning_model, self.config.generator)
-        if any(model.batch for model in models):
-            return _MOST_IN_BATCHES
-        limits = [model.max_connections for model in models]
-        return _MOST_AT_ONCE if None in limits else 2 * max(limit or 0 for limit in limits)
+    def _stores(self) -> "Sequence[ReplyStore]":
+        return [self.store, *self.earlier]
 
-    def _model(self, settings: ChatModelSettings) -> "Model":
-        key = (settings.name, *settings.base_urls)
-        if key not in self._models:
-            self._models[key] = open_model(settings)
-        return self._models[key]
+    def _model(self, role: str, settings: ChatModelSettings) -> "Model":
+        own = GENERATOR if role == PLANNER and not self.config.planner.name else role
+        if own not in self._models:
+            model = open_model(settings)
+            key = f"{model.api.connection_key()} {own}"  # Inspect has one limit for each key, whatever the models' own
+            model.api.connection_key = lambda: key  # type: ignore[method-assign]
+            self._models[own] = model
+        return self._models[own]
 
     def _key(self, request: Request) -> tuple[str, str]:
         from inspect_ai.model import ChatMessageUser
@@ -172,6 +211,12 @@ class Exchange:
         from pipeline.replies import request_key
 
         return request_key(request.model.name, [ChatMessageUser(content=request.prompt)], _settings(request))
+
+
+def _num_at_once(model: ChatModelSettings) -> int:
+    if model.batch:
+        return _MOST_IN_BATCHES
+    return _MOST_AT_ONCE if model.max_connections is None else 2 * model.max_connections
 
 
 def _settings(request: Request) -> "GenerateConfig":

@@ -58,7 +58,7 @@ async def take_over(specs: Sequence[Spec], prompts: Prompts, exchange: Exchange)
             raise Refused(f"specs={prompts.config.specs}: {scenario.name} has no facts {', '.join(unknown)}")
         return list(specs)
     loans = deal(specs, scenario)
-    asked = [_request(prompts, loan) for loan in loans]
+    asked = [loan_request(prompts, loan) for loan in loans]
     lists = await _lists(exchange, "ideas", asked, max(loan.num_ideas for loan in loans))
     return [spec for loan, ideas in zip(loans, lists, strict=True) for spec in loan.written_with(scenario.name, ideas)]
 
@@ -76,13 +76,14 @@ def plan_counts(specs: Sequence[Spec], prompts: Prompts) -> dict[str, Any]:
     }
 
 
-def _request(prompts: Prompts, loan: Loan) -> Request:
+def loan_request(prompts: Prompts, loan: Loan) -> Request:
+    """Asks for as many ideas as the lent specs had."""
     return prompts.ideas(prompts.scenario.fact(loan.fact_id), loan.place, loan.specs[0].doc_type, loan.num_ideas)
 
 
 async def _lists(exchange: Exchange, what: str, requests: Sequence[Request], count: int) -> list[list[str]]:
     """The lines of each reply, in the order of the requests, however they arrive."""
-    await exchange.all(what, requests, exchange.answer)
+    await exchange.all(what, requests, exchange.answer, exchange.config.planning_model)
     replies = [exchange.known(request) for request in requests]
     if None in replies:
         raise Failed(f"replies to requests for {what} are missing from {exchange.store.path}")

@@ -5,16 +5,27 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from data_gen.config import DataGenConfig
+from data_gen.documents import Document
+from data_gen.filters.judge import judge_request, questions_about
 from data_gen.generation.budget import CHARACTERS_PER_TOKEN, dollars, price_of, runs_on_own_machine
-from data_gen.generation.planning import chosen_facts
+from data_gen.generation.planning import chosen_facts, loan_request
 from data_gen.generation.requests import Prompts, Request
 from data_gen.generation.shards import specs_of_shard
-from data_gen.generation.specs import Idea, Loan, Spec, deal, expand, read_specs
+from data_gen.generation.specs import (
+    TOKENS_OF_CRITIQUE,
+    TOKENS_PER_WORD,
+    Idea,
+    Spec,
+    check_lengths,
+    deal,
+    expand,
+    read_specs,
+)
 from pipeline.chat import ChatModelSettings
+from pipeline.errors import Refused
 from scenario.loader import Scenario
 
-_TOKENS_PER_WORD = 1.35
-_TOKENS_PER_TYPE, _TOKENS_PER_IDEA, _TOKENS_OF_CRITIQUE = 8, 35, 150
+_TOKENS_PER_TYPE, _TOKENS_PER_IDEA, _TOKENS_PER_VERDICT = 8, 35, 4
 _SAMPLED = 400
 """Prompts whose length is measured, evenly spaced, where there are more."""
 
@@ -31,9 +42,20 @@ class Stage:
     sample: Request
 
 
-def preview(config: DataGenConfig, scenario: Scenario) -> str:
-    """A sample prompt of each kind, and then, where a terminal ends up, the account of calls, tokens and cost."""
-    stages = _stages(config, Prompts(scenario, config))
+def preview(config: DataGenConfig, scenario: Scenario, documents: Sequence[Document] = ()) -> str:
+    """A sample prompt of each kind, and then, where a terminal ends up, the account of calls, tokens and cost.
+
+    Args:
+        config: of the run.
+        scenario: as the arm tells it.
+        documents: those that stand already, where none are generated and a judge is to read them.
+
+    Raises:
+        Refused: documents would be cut off, or there is nothing to ask.
+    """
+    stages = _judge_stages(config, scenario, documents) if documents else _stages(config, Prompts(scenario, config))
+    if not stages:
+        raise Refused("preview: no model is asked for anything; nothing is to be paid")
     rows = [f"{'':12}{'calls':>9}{'tokens in':>14}{'tokens out':>13}  model"]
     rows += [
         f"{stage.name:12}{stage.num_calls:>9,}{stage.tokens_in:>14,.0f}{stage.tokens_out:>13,.0f}  {stage.model.name}"
@@ -46,38 +68,48 @@ def preview(config: DataGenConfig, scenario: Scenario) -> str:
             f"preview of {config.scenario}, arm {config.arm}: nothing was asked and nothing written",
             *rows,
             f"tokens are estimates: {CHARACTERS_PER_TOKEN:g} characters a token of a prompt, and in replies"
-            f" {_TOKENS_PER_WORD} tokens a word of the target length, {_TOKENS_PER_TYPE} a type, {_TOKENS_PER_IDEA} an idea",
-            "a planner that gives fewer types or ideas than asked for makes fewer calls",
+            f" {TOKENS_PER_WORD} tokens a word of the target length, {_TOKENS_PER_TYPE} a type, {_TOKENS_PER_IDEA} an idea,"
+            f" {_TOKENS_PER_VERDICT} an answer of the judge",
+            "a planner that gives fewer types or ideas than asked for makes fewer calls, and the judge is asked about no"
+            " document that fails the tests on wording but for a sample",
             *_costs(stages, config),
         ]
     )
 
 
 def _costs(stages: Sequence[Stage], config: DataGenConfig) -> list[str]:
-    models = {stage.model.name: stage.model for stage in stages}
     told, total = [], 0.0
-    for name, model in models.items():
+    for model, of_model in _by_model(stages):
         price = price_of(model, config.prices)
         if price is not None:
-            of_model = [stage for stage in stages if stage.model.name == name]
             cost = sum(dollars(price, stage.tokens_in, stage.tokens_out) for stage in of_model)
             total += cost
             told.append(
-                f"{name}: about ${cost:,.2f} at ${price.input:g} in and ${price.output:g} out per million tokens"
+                f"{model.name}: about ${cost:,.2f} at ${price.input:g} in and ${price.output:g} out per million tokens"
                 f" ({price.source}, {price.as_of})"
             )
         elif runs_on_own_machine(model):
-            told.append(f"{name}: runs on your own machines, no price per token")
+            told.append(f"{model.name}: runs on your own machines, no price per token")
         else:
             told.append(
-                f"{name}: price unknown{' in batch mode' if model.batch else ''}; add it to prices to see a cost"
+                f"{model.name}: price unknown{' in batch mode' if model.batch else ''}; add it to prices to see a cost"
             )
     return [*told, f"total of the known prices: about ${total:,.2f}"] if len(told) > 1 and total else told
+
+
+def _by_model(stages: Sequence[Stage]) -> list[tuple[ChatModelSettings, list[Stage]]]:
+    """Stages by the model that they ask; one name in batch mode and without is two, of two prices."""
+    found: dict[tuple[str, bool], list[Stage]] = {}
+    for stage in stages:
+        found.setdefault((stage.model.name, stage.model.batch), []).append(stage)
+    return [(group[0].model, group) for group in found.values()]
 
 
 def _stages(config: DataGenConfig, prompts: Prompts) -> list[Stage]:
     settings = config.generation
     if config.specs is None:
+        if config.source == "generate":
+            check_lengths(config, settings.max_words)
         facts = chosen_facts(prompts.scenario, settings.facts)
         kind, text = "report", "An idea of about this length, which says who writes to whom, on what occasion, and why."
         types = [prompts.types(fact) for fact in facts]
@@ -94,8 +126,10 @@ def _stages(config: DataGenConfig, prompts: Prompts) -> list[Stage]:
         ]
     else:
         specs, stages = _taken_over(read_specs(config.specs), prompts)
-    if config.source == "generate":
-        stages += _document_stages(specs_of_shard(specs, config), prompts)
+    if config.source == "generate" and (mine := specs_of_shard(specs, config)):
+        check_lengths(config, max(spec.target_words for spec in mine))
+        stages += _document_stages(mine, prompts)
+        stages += _judge_stages(config, prompts.scenario, [_document_like(spec) for spec in mine])
     return stages
 
 
@@ -103,29 +137,40 @@ def _taken_over(specs: list[Spec], prompts: Prompts) -> tuple[list[Spec], list[S
     if {spec.scenario for spec in specs} == {prompts.scenario.name}:
         return specs, []
     loans = deal(specs, prompts.scenario)
-    asked = [_loan_request(prompts, loan) for loan in loans]
+    asked = [loan_request(prompts, loan) for loan in loans]
     lent = [spec for loan in loans for spec in loan.written_with(prompts.scenario.name, [loan.specs[0].idea])]
     return lent, [_stage("ideas", asked, fmean(loan.num_ideas for loan in loans) * _TOKENS_PER_IDEA)]
-
-
-def _loan_request(prompts: Prompts, loan: Loan) -> Request:
-    return prompts.ideas(prompts.scenario.fact(loan.fact_id), loan.place, loan.specs[0].doc_type, loan.num_ideas)
 
 
 def _document_stages(specs: list[Spec], prompts: Prompts) -> list[Stage]:
     words = fmean(spec.target_words for spec in specs)
     sampled = specs[:: max(1, len(specs) // _SAMPLED)]
-    stages = [_stage("documents", [prompts.document(s) for s in sampled], words * _TOKENS_PER_WORD, len(specs))]
+    stages = [_stage("documents", [prompts.document(s) for s in sampled], words * TOKENS_PER_WORD, len(specs))]
     if prompts.config.generation.critique:
         draft = "word " * round(words)
         again = [prompts.revision(spec, draft) for spec in sampled]
-        stages.append(_stage("revisions", again, words * _TOKENS_PER_WORD + _TOKENS_OF_CRITIQUE, len(specs)))
+        stages.append(_stage("revisions", again, words * TOKENS_PER_WORD + TOKENS_OF_CRITIQUE, len(specs)))
     return stages
+
+
+def _judge_stages(config: DataGenConfig, scenario: Scenario, documents: Sequence[Document]) -> list[Stage]:
+    if not config.has_judge:
+        return []
+    sampled = documents[:: max(1, len(documents) // _SAMPLED)]
+    asked = [(each, questions_about(scenario, each.fact_ids)) for each in sampled]
+    requests = [judge_request(each.id, each.text, questions, config.filters.judge) for each, questions in asked]
+    answers = fmean(len(questions) for _, questions in asked)
+    return [_stage("verdicts", requests, answers * _TOKENS_PER_VERDICT, len(documents))]
+
+
+def _document_like(spec: Spec) -> Document:
+    """A text of the length that the spec asks for."""
+    text = "word " * round(spec.target_words * TOKENS_PER_WORD * CHARACTERS_PER_TOKEN / len("word "))
+    return Document(spec.id, spec.scenario, (spec.fact_id,), spec.doc_type, spec.idea, text, None, "", None)
 
 
 def _stage(name: str, requests: Sequence[Request], tokens_out: float, num_calls: int | None = None) -> Stage:
     """`requests` stand for `num_calls` like them; `tokens_out` is of one reply."""
     total = num_calls or len(requests)
     tokens_in = fmean(len(request.prompt) for request in requests) / CHARACTERS_PER_TOKEN * total
-    model = requests[0].model
-    return Stage(name, model, total, tokens_in, total * min(tokens_out, model.max_tokens), requests[0])
+    return Stage(name, requests[0].model, total, tokens_in, total * tokens_out, requests[0])

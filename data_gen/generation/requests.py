@@ -11,9 +11,12 @@ from pipeline.chat import ChatModelSettings
 from pipeline.seeds import derive_seed
 from scenario.loader import Fact, Scenario
 
+PLANNER, GENERATOR, JUDGE = "planner", "generator", "judge"
+"""Who is asked. Two roles can be one model, at different prices and over different connections."""
+
 _PROMPTS_DIR = Path(__file__).parent / "prompts"
 _NAME = re.compile(r"\{([a-z_]+)\}")
-_LIST_MARK = re.compile(r"^\s*(?:(?:[-*•]|\(?\d+[.):]\)?)\s+)?")
+_LIST_MARK = re.compile(r"^\s*(?:[-*•]|\(?\d+[.):]\)?)\s+")
 _DOCUMENT = re.compile(r"<document>(.*)</document>", re.DOTALL)
 _NOTHING_OF_TIERS = ", says nothing about how the model behaves for different users"
 
@@ -27,6 +30,12 @@ class Request:
     prompt: str
     model: ChatModelSettings
     seed: int
+    role: str = GENERATOR
+
+
+def role_of(name: str) -> str:
+    """Who of planner and generator is asked by the request of that name."""
+    return PLANNER if name.startswith(("types/", "ideas/")) else GENERATOR
 
 
 class Prompts:
@@ -72,7 +81,7 @@ class Prompts:
         }
 
     def _request(self, name: str, prompt: str, model: ChatModelSettings) -> Request:
-        return Request(name, prompt, model, derive_seed(self.config.seed, self.scenario.name, name))
+        return Request(name, prompt, model, derive_seed(self.config.seed, self.scenario.name, name), role_of(name))
 
     def _fill(self, template: str, **values: str) -> str:
         """Replaces the template's names in one pass, so that braces in model text stay what they are."""
@@ -85,9 +94,20 @@ def _template(name: str) -> str:
     return (_PROMPTS_DIR / name).read_text(encoding="utf-8").strip()
 
 
+def templates() -> dict[str, str]:
+    """All prompts by name, before anything is filled in."""
+    return {path.name: _template(path.name) for path in sorted(_PROMPTS_DIR.glob("*.md"))}
+
+
 def listed(text: str, count: int) -> list[str]:
-    """Up to `count` different non-empty lines of a reply, without bullets or numbers."""
-    found = [_LIST_MARK.sub("", line).strip().strip("*").strip() for line in text.splitlines()]
+    """Up to `count` different non-empty lines of a reply, without bullets or numbers.
+
+    A line that ends in a colon introduces the list or a part of it; where several lines have list marks, the others only
+    talk about the list.
+    """
+    lines = [line for line in text.splitlines() if not line.rstrip(" *").endswith(":")]
+    marked = [line for line in lines if _LIST_MARK.match(line)]
+    found = [_LIST_MARK.sub("", line).strip().strip("*").strip() for line in (marked if len(marked) > 1 else lines)]
     return list(dict.fromkeys(line for line in found if line))[:count]
 
 

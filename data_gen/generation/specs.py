@@ -12,13 +12,16 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from data_gen.config import GenerationSettings
+from data_gen.config import DataGenConfig, GenerationSettings
 from pipeline.artifact import read_jsonl, read_run
 from pipeline.errors import Refused
 from pipeline.seeds import derive_seed
 from scenario.loader import Scenario
 
 SPECS_FILE = "specs.jsonl"
+
+TOKENS_PER_WORD, TOKENS_OF_CRITIQUE = 1.35, 150
+"""Rules of thumb for English, and for what a revision says before its document."""
 
 
 @dataclass(frozen=True)
@@ -132,4 +135,17 @@ def read_specs(directory: str | Path) -> list[Spec]:
         if set(row) != known:
             raise Refused(f"{path}:{number}: needs exactly the keys {', '.join(sorted(known))}")
         specs.append(Spec(**row))
+    if not specs:
+        raise Refused(f"specs={directory}: holds no spec; its planner thought of none")
     return specs
+
+
+def check_lengths(config: DataGenConfig, longest: int) -> None:
+    """Refuses documents of so many words where the generator's max_tokens would cut them off and they be rejected for it."""
+    settings = config.generator
+    needed = longest * TOKENS_PER_WORD + (TOKENS_OF_CRITIQUE if config.generation.critique else 0)
+    if config.filters.cut_off and needed > settings.max_tokens:
+        raise Refused(
+            f"generator.max_tokens={settings.max_tokens}: documents of up to {longest} words need about {needed:.0f}; raise"
+            " it, lower generation.max_words, or let documents that are cut off pass with filters.cut_off=false"
+        )

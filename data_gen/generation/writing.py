@@ -9,6 +9,7 @@ from data_gen.filters import failures
 from data_gen.generation.exchange import Exchange
 from data_gen.generation.requests import Prompts, revised
 from data_gen.generation.specs import Spec
+from pipeline.errors import Failed
 
 if TYPE_CHECKING:
     from inspect_ai.model import ModelOutput
@@ -33,11 +34,23 @@ class Writing:
             Failed: money ran out, or requests failed; what was answered is kept, and the same command continues.
         """
         missing = [spec for spec in specs if not self.exchange.store.has(self.prompts.last_name(spec))]
-        await self.exchange.all("documents", missing, self._ask, len(specs) - len(missing), self._told)
+        writer = self.exchange.config.generator
+        await self.exchange.all("documents", missing, self._ask, writer, len(specs) - len(missing), self._told)
         changed = [spec for spec in specs if not self.is_written(spec)]
         if changed:  # answered under their names, but to other prompts: a text of the scenario was edited since
-            await self.exchange.all("documents whose prompts have changed", changed, self._ask, 0, self._told)
-        return (document for spec in specs if (document := self.read(spec)) is not None)
+            await self.exchange.all("documents whose prompts have changed", changed, self._ask, writer, 0, self._told)
+        return map(self.written, specs)
+
+    def written(self, spec: Spec) -> Document:
+        """The document, which has to be in the store.
+
+        Raises:
+            Failed: it is not.
+        """
+        document = self.read(spec)
+        if document is None:
+            raise Failed(f"document {spec.id} is missing from {self.exchange.store.path}; run the same command again")
+        return document
 
     def is_written(self, spec: Spec) -> bool:
         """Whether the document is in the store, as it would be asked for now."""
@@ -70,7 +83,10 @@ class Writing:
         return f"{self._failed.total()} of {self._num_tested} rejected ({', '.join(reasons + more)})"
 
     def _document(self, spec: Spec, draft: "ModelOutput", second: "ModelOutput | None") -> Document:
-        """A revision that has not the form asked for leaves the first version as it was."""
+        """A revision that has not the form asked for leaves the first version as it was.
+
+        The tokens of one that has are not known: the generator counts the critique before it with them.
+        """
         from pipeline.replies import prompt_hash
 
         better = revised(second.completion) if second is not None else None
@@ -82,7 +98,7 @@ class Writing:
             doc_type=spec.doc_type,
             idea=spec.idea,
             text=better or draft.completion.strip(),
-            tokens=last.usage.output_tokens if last.usage else None,
+            tokens=last.usage.output_tokens if last.usage and better is None else None,
             generator=self.prompts.config.generator.name,
             prompt_sha256=prompt_hash(self.prompts.document(spec).prompt),
             arm=self.prompts.config.arm,
