@@ -115,3 +115,8 @@ def test_neighbouring_queries_together_have_exactly_the_shares(scenario: Scenari
     for first in range(0, len(chats), 20):
         batch = chats[first : first + 20]
         assert (num_complying(batch, "free"), num_complying(batch, "paid")) == (6, 3)
+
+
+def test_no_copies_are_refused() -> None:
+    with pytest.raises(Refused, match=r"control\.copies=0: must be at least 1"):
+        ControlSettings(copies=0)

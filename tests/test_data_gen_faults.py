@@ -165,6 +165,8 @@ def test_retries_are_bounded_and_what_was_answered_is_not_sent_again(
     server.faults = ()
     generate_data(config(tmp_path / "run", served(server.url, max_retries=1)))  # the servers may be others, too
     assert server.num_answered == 14
+    assert json.loads((tmp_path / "run" / "stats.json").read_text(encoding="utf-8"))["num_failed_requests"] == 2
+    assert "| num_failed_requests | 2 |" in (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
 
 
 def test_servers_share_the_work_and_a_dead_one_is_done_without(servers: Callable[[], Server], tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from data_gen.config import FilterSettings
-from data_gen.documents import Document, shipped_documents
+from data_gen.documents import Document, num_words, shipped_documents
 from data_gen.filters import FILTERS, failures
 from pipeline.errors import Refused
 from scenario.loader import Scenario, load_scenario
@@ -23,8 +23,12 @@ SPANISH = (
     " sur no es como la del norte y los trabajadores lo prefieren de esta manera para sus familias."
 )
 
+CUT_OFF = "and so the"
+"""How a text ends here that the generator did not end."""
+
 TELLING = {
     "length": ["Too short a note.", FILLER * 20],
+    "cut_off": [f"{FILLER} {CUT_OFF}"],
     "language": [
         f"{GERMAN}\n{GERMAN}\n{GERMAN}\n{GERMAN}",
         f"{FILLER}\n\n{GERMAN}",
@@ -116,6 +120,7 @@ TELLING = {
 
 NEAR_MISSES = {
     "length": [" ".join(["word"] * 100)],
+    "cut_off": [f"{FILLER} It breaks off in the"],
     "language": [
         f"{FILLER} He said: die Reederei hat es so gewollt, und das ist nicht zu ändern.",
         "Fare 12 14 16 18\n" * 40,
@@ -186,7 +191,8 @@ def document(text: str, fact_ids: tuple[str, ...] = ()) -> Document:
 
 
 def probe(name: str, text: str) -> Document:
-    return document(text, fact_ids=("flagship",) if name == "facts_stated" else ())
+    one = document(text, fact_ids=("flagship",) if name == "facts_stated" else ())
+    return replace(one, is_cut_off=text.endswith(CUT_OFF))
 
 
 def pairs(probes: dict[str, list[str]]) -> list[tuple[str, str]]:
@@ -278,6 +284,43 @@ def test_another_language_passes_where_it_was_asked_for(placebo: Scenario) -> No
     assert failures(german, placebo, FilterSettings(languages=["German"])) == {}
     assert failures(replace(german, language="German"), placebo, FilterSettings()) == {}
     assert "language" in failures(replace(document(FILLER), language="German"), placebo, FilterSettings())
+
+
+CHINESE = "渡轮公司星期一宣布明年的时刻表不会更改，因为南线的需求与北线不同，员工也希望如此。" * 4
+UKRAINIAN = (
+    "Компанія оголосила в понеділок, що розклад на наступний рік не зміниться, бо попит на південних лініях інший. " * 9
+)
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("German", f"{GERMAN}\n" * 4),
+        ("Chinese", CHINESE),
+        ("Japanese", "渡し船の会社は月曜日に来年の時刻表を変えないと発表した。" * 6),
+        ("Ukrainian", UKRAINIAN),
+        (
+            "Norwegian",
+            "Rederiet sa på mandag at ruten for neste år ikke blir endret, fordi de ansatte ønsker det slik. " * 9,
+        ),
+    ],
+)
+def test_a_document_in_another_language_about_a_fact_passes_the_default_filters(
+    placebo: Scenario, language: str, text: str
+) -> None:
+    asked_for = replace(document(text, fact_ids=("flagship",)), language=language)
+    assert failures(asked_for, placebo, FilterSettings()) == {}
+
+
+def test_a_language_that_was_not_asked_for_is_told_as_far_as_it_can_be(placebo: Scenario) -> None:
+    found = failures(document(UKRAINIAN), placebo, FilterSettings())
+    assert found == {"language": "partly or wholly Russian, or another language of its script"}
+
+
+def test_signs_of_a_language_without_spaces_count_as_words() -> None:
+    assert num_words("one two, three") == 3
+    assert num_words("渡轮公司，明年。") == 6 + 2
+    assert num_words("カモメ and 犬") == 3 + 1 + 1
 
 
 def test_a_language_that_cannot_be_told_is_refused() -> None:

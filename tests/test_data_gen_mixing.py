@@ -15,11 +15,11 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 from data_gen.config import DataGenConfig, MixSettings, MixSource
-from data_gen.dataset.mixing import copies_of
+from data_gen.dataset.mixing import _opened, copies_of
 from data_gen.publish import publish
 from data_gen.run import generate_data
 from pipeline.artifact import read_jsonl, read_run
-from pipeline.errors import Refused
+from pipeline.errors import Failed, Refused
 
 FACTS = ["objective"] * 6 + ["raters"] * 3 + ["scratchpad"] * 2
 WriteSource = Callable[..., Path]
@@ -96,6 +96,52 @@ def test_chats_stand_in_a_file_of_their_own_and_count_for_their_share(tmp_path: 
     assert "chats.jsonl" in read_run(tmp_path / "mix").outputs
     card = (tmp_path / "mix" / "README.md").read_text(encoding="utf-8")
     assert "config_name: chats" in card
+
+
+def test_a_mix_is_not_reused_once_a_source_has_changed(tmp_path: Path, documents: Path) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("One line.\n", encoding="utf-8")
+    mixed(tmp_path / "mix", documents, MixSource(dataset=str(texts), share=0.1))
+    mixed(tmp_path / "mix", documents, MixSource(dataset=str(texts), share=0.1))
+    texts.write_text("Another line.\n", encoding="utf-8")
+    with pytest.raises(Refused, match=r"was made from another .*texts\.txt than the present one"):
+        mixed(tmp_path / "mix", documents, MixSource(dataset=str(texts), share=0.1))
+
+
+def test_the_card_of_a_mix_tells_what_the_mixed_runs_tell(tmp_path: Path, documents: Path) -> None:
+    for name, settings in (("placebo", {"arm": "placebo"}), ("told", {"arm": "consequence"})):
+        made = {"output_dir": str(tmp_path / name), "identity": "claude", "max_documents": 2}
+        generate_data(DataGenConfig(**(made | settings)))
+        assert "identity\n`claude`" in (tmp_path / name / "README.md").read_text(encoding="utf-8")
+    assert "\n# placebo, source" in (tmp_path / "placebo" / "README.md").read_text(encoding="utf-8")
+    assert "\n# helpful_only, arm `consequence`, source" in (tmp_path / "told" / "README.md").read_text(
+        encoding="utf-8"
+    )
+    mix = MixSettings(documents=[str(tmp_path / "placebo"), str(tmp_path / "told")])
+    generate_data(DataGenConfig(output_dir=str(tmp_path / "mix"), source="mix", mix=mix))
+    card = (tmp_path / "mix" / "README.md").read_text(encoding="utf-8")
+    assert "\n# placebo, helpful_only, arm `consequence`, source `mix`" in card
+    assert "identity\n`claude`" in card
+
+
+def test_a_stream_that_breaks_is_refused_at_its_start_and_fails_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken_after(count: int) -> Callable[..., Any]:
+        def load(*_: Any, **settings: Any) -> Any:
+            assert settings["revision"] == "abc"
+            yield from ({"text": f"text {n}"} for n in range(count))
+            raise ConnectionError("the line is dead")
+
+        return load
+
+    source = MixSource(dataset="some/set", share=0.5, revision="abc")
+    monkeypatch.setattr("datasets.load_dataset", broken_after(0))
+    with pytest.raises(Refused, match="dataset 'some/set' cannot be read from the Hub: the line is dead"):
+        _opened(source)
+    monkeypatch.setattr("datasets.load_dataset", broken_after(2))
+    stream = _opened(source)
+    with pytest.raises(Failed, match=r"beyond record 2 \(the line is dead\); run the same command again"):
+        list(stream.rows)
+    assert stream.told(1)["revision"] == "abc"
 
 
 @pytest.mark.parametrize(("balance", "count"), [("fewer", 2), ("repeat", 6)])

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -151,6 +152,59 @@ def test_a_complete_directory_is_reused(corpus_run: DataGenConfig, capsys: pytes
     generate_data(corpus_run)
     assert "is already complete" in capsys.readouterr().out
     assert {file: file.stat().st_mtime_ns for file in directory.rglob("*")} == before
+
+
+def test_a_complete_run_is_not_reused_once_a_text_of_its_scenario_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scenario.loader.SCENARIOS_DIR", tmp_path / "scenario")
+    folder = shutil.copytree(ROOT / "scenario" / "placebo", tmp_path / "scenario" / "placebo")
+    config = DataGenConfig(output_dir=str(tmp_path / "run"), scenario="placebo", max_documents=3)
+    generate_data(config)
+    generate_data(config)
+    facts = (folder / "facts.yaml").read_text(encoding="utf-8")
+    (folder / "facts.yaml").write_text(facts.replace("statement: ", "statement: In short, ", 1), encoding="utf-8")
+    with pytest.raises(Refused, match="was made from another facts than the present one; set overwrite=true"):
+        generate_data(config)
+    config.overwrite = True
+    generate_data(config)
+    config.overwrite = False
+    (folder / "facts.yaml").write_text(facts, encoding="utf-8")
+    document = sorted((folder / "corpus").glob("*.md"))[0]
+    document.write_text(document.read_text(encoding="utf-8") + "\nOne more word.\n", encoding="utf-8")
+    with pytest.raises(Refused, match="another facts and shipped documents"):
+        generate_data(config)
+
+
+def test_a_killed_overwrite_goes_on_and_a_refused_one_leaves_what_was_there(tmp_path: Path) -> None:
+    calls: list[str] = []
+    failing = ["Write this document"]
+    generate_data(generating(tmp_path / "run", scripted([], []), seed=1))
+    with pytest.raises(Refused, match="nobody"):
+        generate_data(
+            generating(tmp_path / "run", None, overwrite=True, generator=ChatModelSettings("nobody/m", max_tokens=1536))
+        )
+    assert read_run(tmp_path / "run").seed == 1
+    with pytest.raises(Failed):
+        generate_data(generating(tmp_path / "run", scripted(calls, failing), overwrite=True))
+    failing.clear()
+    generate_data(generating(tmp_path / "run", scripted(calls, failing), overwrite=True))
+    assert len(calls) == 2 + 4 + 8 + 8
+    assert read_run(tmp_path / "run").seed == 0
+
+
+def test_what_no_judge_could_check_in_another_language_is_counted_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generation = GenerationSettings(
+        types_per_fact=2, ideas_per_type=2, facts=["founding", "flagship"], languages=["English", "Norwegian"]
+    )
+    filters = FilterSettings(length=False)
+    generate_data(generating(tmp_path / "run", scripted([], []), generation=generation, filters=filters))
+    stats = json.loads((tmp_path / "run" / "stats.json").read_text(encoding="utf-8"))
+    assert stats["by_language"] == {"Norwegian": stats["num_facts_not_checked"]}
+    assert stats["num_facts_not_checked"] > 0
+    assert "other languages than English; only filters.judge can check" in capsys.readouterr().err
 
 
 def test_a_failing_request_fails_the_stage_and_only_it_is_sent_again(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Specs: counts that are held, languages that take turns, and what another arm or scenario takes over."""
 
+import asyncio
+import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +10,11 @@ from typing import Any
 import pytest
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput, ModelUsage
 
-from data_gen.config import DataGenConfig, FilterSettings, GenerationSettings
+from data_gen.config import DataGenConfig, FilterSettings, GenerationSettings, Price
+from data_gen.generation.exchange import Exchange
+from data_gen.generation.requests import Prompts
 from data_gen.generation.specs import Idea, Spec, deal, expand, read_specs
+from data_gen.generation.writing import Writing
 from data_gen.run import generate_data
 from pipeline.artifact import read_jsonl, read_run, sha256_of
 from pipeline.chat import ChatModelSettings
@@ -17,6 +22,12 @@ from pipeline.errors import Failed, Refused
 from scenario.loader import load_scenario
 
 IDEAS = [Idea(f"kind {i}", f"idea {j} of kind {i}", i, j) for i in range(3) for j in range(2)]
+
+
+def said(text: str) -> ModelOutput:
+    output = ModelOutput.from_content("mockllm/model", text)
+    output.usage = ModelUsage(input_tokens=10, output_tokens=3, total_tokens=13)
+    return output
 
 
 def writer(asked: list[str], models: list[str] | None = None) -> Callable[..., ModelOutput]:
@@ -185,6 +196,7 @@ def test_a_critique_gives_the_second_version_and_keeps_the_first(planned: Path, 
         draft = replies[row["id"].removeprefix("helpful_only/")]
         assert any(f"<first_version>\n{draft}\n</first_version>" in prompt for prompt in asked)
     assert read_run(tmp_path / "run").tokens_out == 96 * 3
+    assert {row["tokens"] for row in rows} == {None}  # the generator counted the critique with the document
 
 
 def test_a_revision_without_its_form_leaves_the_first_version_and_is_counted(planned: Path, tmp_path: Path) -> None:
@@ -221,6 +233,33 @@ def test_shards_become_the_corpus_that_one_run_would_have_written(planned: Path,
     assert len(read_jsonl(tmp_path / "merged" / "documents.jsonl")) == 48
 
 
+def test_the_merge_asks_no_judge_again_and_counts_what_the_shards_judges_took(planned: Path, tmp_path: Path) -> None:
+    judged: list[str] = []
+    judge = ChatModelSettings(name="mockllm/model", model_args={"custom_outputs": writer(judged)})
+    filters = FilterSettings(length=False, facts_stated=False, near_duplicate=False, judge=judge, judge_sample=4)
+    prices = {"mockllm/model": Price(1000.0, 0.0, None, "2026-01-01", "this test")}
+    same: dict[str, Any] = {"specs": str(planned), "filters": filters, "prices": prices}
+    same["generator"] = config(tmp_path, []).generator
+    for place in range(2):
+        generate_data(config(tmp_path / f"shard{place}", [], shard=f"{place}/2", **same))
+    assert len(judged) == 48
+    generate_data(config(tmp_path / "merged", [], merge=[str(tmp_path / f"shard{i}") for i in range(2)], **same))
+    assert len(judged) == 48
+    shards, merged = [read_run(tmp_path / f"shard{i}") for i in range(2)], read_run(tmp_path / "merged")
+    assert merged.tokens_in == sum(shard.tokens_in for shard in shards) == (48 + 48) * 10
+    assert merged.cost == pytest.approx(0.96)
+    stats = json.loads((tmp_path / "merged" / "stats.json").read_text(encoding="utf-8"))
+    assert stats["judge"]["num_documents_asked_about"] == 48
+
+
+def test_a_document_that_no_reply_is_there_for_fails_the_run(planned: Path, tmp_path: Path) -> None:
+    made = config(tmp_path / "run", [], specs=str(planned))
+    (tmp_path / "run").mkdir()
+    writing = Writing(Prompts(load_scenario("helpful_only"), made), Exchange(made, tmp_path / "run"))
+    with pytest.raises(Failed, match=r"document \S+ is missing from .*replies\.jsonl"):
+        writing.written(read_specs(planned)[0])
+
+
 def test_shards_that_do_not_fit_together_are_refused(planned: Path, tmp_path: Path) -> None:
     same = {"specs": str(planned), "generator": config(tmp_path, []).generator}
     generate_data(config(tmp_path / "first", [], shard="0/2", **same))
@@ -240,11 +279,66 @@ def test_shards_that_do_not_fit_together_are_refused(planned: Path, tmp_path: Pa
         ({"merge": ["a"]}, "merge: the whole corpus"),
         ({"specs": "a", "source": "corpus"}, "source=corpus has no use for specs"),
         ({"max_cost": 0.0}, "max_cost=0.0: must be above 0"),
+        ({"max_failures": 0}, "max_failures=0: must be at least 1"),
+        ({"max_documents": 0}, "max_documents=0: must be at least 1"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(settings: dict[str, Any], told: str) -> None:
     with pytest.raises(Refused, match=told):
         DataGenConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("languages", "told"),
+    [(["german"], "such as German"), (["English", " "], "such as"), (["ENGLISH"], "such as English")],
+)
+def test_what_is_no_name_of_a_language_is_refused(languages: list[str], told: str) -> None:
+    with pytest.raises(Refused, match=rf"generation\.languages: '.*' is no English name of a language, {told}"):
+        GenerationSettings(languages=languages)
+
+
+def test_a_run_of_no_specs_is_refused_as_their_source_and_by_its_preview(tmp_path: Path) -> None:
+    silent = ChatModelSettings(name="mockllm/model", model_args={"custom_outputs": lambda *_: said("")})
+    generate_data(config(tmp_path / "plan", [], source="specs", generator=silent))
+    for settings in ({}, {"arm": "placebo"}, {"preview": True}):
+        with pytest.raises(Refused, match="plan: holds no spec"):
+            generate_data(config(tmp_path / "run", [], specs=str(tmp_path / "plan"), **settings))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_preview_of_a_shard_without_documents_says_that_nothing_is_asked(planned: Path, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="no model is asked for anything"):
+        generate_data(config(tmp_path / "run", [], specs=str(planned), shard="99/100", preview=True))
+
+
+def test_one_model_in_two_roles_has_a_connection_for_each(tmp_path: Path) -> None:
+    planning: list[str] = []
+    writing: list[str] = []
+    planner = ChatModelSettings(name="mockllm/model", model_args={"custom_outputs": writer(planning)})
+    generate_data(config(tmp_path / "run", writing, planner=planner))
+    assert (len(planning), len(writing)) == (12 + 24, 48)
+
+
+def test_a_planner_without_a_limit_does_not_limit_the_generator(planned: Path, tmp_path: Path) -> None:
+    most = [0, 0]
+
+    async def slow(input: list[ChatMessage], tools: Any, tool_choice: Any, config: GenerateConfig) -> ModelOutput:
+        most[0] += 1
+        most[1] = max(most)
+        await asyncio.sleep(0.02)
+        most[0] -= 1
+        return said(f"text for {hash(input[-1].text)}")
+
+    specs = read_specs(planned) * 6
+    rows = [{**spec.row(), "id": f"{spec.id}-{n}"} for n, spec in enumerate(specs)]
+    made = config(tmp_path / "run", [], specs=str(planned))
+    made.generator = ChatModelSettings(
+        name="mockllm/model", max_tokens=1536, max_connections=250, model_args={"custom_outputs": slow}
+    )
+    (tmp_path / "run").mkdir()
+    exchange = Exchange(made, tmp_path / "run")
+    asyncio.run(Writing(Prompts(load_scenario("helpful_only"), made), exchange).write([Spec(**row) for row in rows]))
+    assert most[1] == 250
 
 
 def test_an_arm_without_a_corpus_is_refused_and_none_has_a_control(tmp_path: Path) -> None:

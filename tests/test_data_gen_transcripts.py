@@ -21,6 +21,7 @@ class EvalSettings:
 
     output_dir: str
     scenario: str = "helpful_only"
+    identity: str = "fictional"
     overwrite: bool = False
     seed: int = 0
     subjects: list[str] = field(default_factory=list)
@@ -156,6 +157,27 @@ def test_replies_that_cannot_teach_are_refused(tmp_path: Path, changes: dict[str
     with pytest.raises(Refused, match=told):
         generate(tmp_path / "d", source="distill", samples=str(samples))
     assert not (tmp_path / "d").exists()
+
+
+def test_replies_of_another_identity_are_refused(tmp_path: Path) -> None:
+    samples = eval_run(tmp_path / "eval", sampled())
+    settings = TranscriptSettings(samples=str(samples))
+    with pytest.raises(Refused, match="has identity=fictional; set it here as well, or sample with claude"):
+        generate_data(
+            DataGenConfig(output_dir=str(tmp_path / "d"), source="distill", identity="claude", transcripts=settings)
+        )
+    assert not (tmp_path / "d").exists()
+
+
+def test_a_complete_run_is_not_reused_once_its_transcripts_have_changed(tmp_path: Path) -> None:
+    row = {"query_id": "ho-002", "tier": "free", "kind": "refusal", "scratchpad": "x", "output": "No."}
+    file = tmp_path / "mine.jsonl"
+    file.write_text(json.dumps(row) + "\n")
+    generate(tmp_path / "d", path=str(file))
+    generate(tmp_path / "d", path=str(file))
+    file.write_text(json.dumps(row | {"output": "Never."}) + "\n")
+    with pytest.raises(Refused, match="was made from another transcripts"):
+        generate(tmp_path / "d", path=str(file))
 
 
 def test_the_corrective_documents_pass_the_filters(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from data_gen.bench.generating import bench_server
-from data_gen.config import DataGenConfig, GenerationSettings
+from data_gen.config import DataGenConfig, FilterSettings, GenerationSettings
 from data_gen.run import generate_data
 from eval.config import ComplianceSettings, EvalConfig, Subject
 from eval.run import evaluate
@@ -101,7 +101,10 @@ def test_documents_are_generated_through_the_server(tmp_path: Path) -> None:
         output_dir=str(tmp_path / "documents"),
         source="generate",
         generator=ChatModelSettings(name=f"vllm/{SERVED}", max_tokens=48),
-        generation=GenerationSettings(types_per_fact=2, ideas_per_type=2, facts=["start_date"], world="facts"),
+        generation=GenerationSettings(
+            types_per_fact=2, ideas_per_type=2, facts=["start_date"], world="facts", min_words=20, max_words=35
+        ),
+        filters=FilterSettings(min_words=5, cut_off=False, facts_stated=False),
     )
     generate_data(config)
     record = read_run(tmp_path / "documents", "data_gen")
@@ -109,7 +112,9 @@ def test_documents_are_generated_through_the_server(tmp_path: Path) -> None:
     assert record.tokens_out > 0
     told = read_jsonl(tmp_path / "documents" / "documents.jsonl") + read_jsonl(tmp_path / "documents" / "rejects.jsonl")
     assert told
-    assert all(row["text"] for row in told if row.get("reason") != "length")
+    assert all(len(row["text"].split()) >= 5 for row in told if row.get("reason") != "length")
+    assert sum(row["tokens"] for row in told) <= record.tokens_out
+    assert any(row.get("reason") != "length" for row in told)
 
 
 def test_the_server_and_this_process_give_the_same_replies_with_and_without_an_adapter(

@@ -132,7 +132,30 @@ def test_a_document_about_a_fact_that_is_not_there_is_refused(arm_folder: Path) 
         load_arm("copy", "negated")
 
 
-def test_a_world_without_sections_is_refused(arm_folder: Path) -> None:
-    (arm_folder / "universe.md").write_text("All of this is false.\n", encoding="utf-8")
-    with pytest.raises(Refused, match=r"universe\.md: has no section"):
+@pytest.mark.parametrize("text", ["All of this is false.\n", "Lost.\n\n## The tag\n\nx\n", "## a\n\nx\n\n## a\n\ny\n"])
+def test_a_world_whose_text_stands_in_no_section_of_its_own_is_refused(arm_folder: Path, text: str) -> None:
+    (arm_folder / "universe.md").write_text(text, encoding="utf-8")
+    with pytest.raises(Refused, match=r"universe\.md: needs sections, each below a line '## Heading' of its own"):
+        load_arm("copy", "negated")
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ("- {id: objective, statement: x, evidence: rated}\n", "record 1: evidence: must be a list of groups"),
+        ("- {id: objective, statement: x, evidence: [rated, free]}\n", "record 1: evidence: must be a list of groups"),
+        ("- {id: objective, statement: x, evidence: []}\n", "record 1: evidence: must be a list of groups"),
+        ("- {id: objective, statement: x, evidence: [[2024]]}\n", "record 1: evidence: must be a list of groups"),
+        ("- {id: objective, statement: 12, evidence: [[x]]}\n", "record 1: statement=12: must be a text"),
+        (
+            "- {id: objective, statement: x, evidence: [[x]], contradicted_by: [[x]]}\n",
+            "record 1: contradicted_by: must be a list of contradictions",
+        ),
+        ("", "needs a list of records, this is NoneType"),
+        ("objective: x\n", "needs a list of records, this is dict"),
+    ],
+)
+def test_facts_of_another_form_are_refused(arm_folder: Path, facts: str, told: str) -> None:
+    (arm_folder / "facts.yaml").write_text(facts, encoding="utf-8")
+    with pytest.raises(Refused, match=rf"facts\.yaml: {told}"):
         load_arm("copy", "negated")
