@@ -12,7 +12,7 @@ STARTED_FILE = "run.started.json"
 
 PARTIAL = ".partial"
 _OVERWRITTEN = ".overwritten"
-_MARKS = (STARTED_FILE, STARTED_FILE + PARTIAL, LOCK_FILE)
+MARKS = (STARTED_FILE, STARTED_FILE + PARTIAL, LOCK_FILE)
 """What stands in a directory in which nothing has been done yet."""
 
 
@@ -60,7 +60,7 @@ def give_back(directory: Path, lock: DirectoryLock) -> None:
     """Leaves a directory as it was before a run was opened in it, unless work was done there by this or an earlier try."""
     is_ours = not is_worked_in(directory)
     if is_ours:
-        for mark in _MARKS:
+        for mark in MARKS:
             (directory / mark).unlink(missing_ok=True)
     lock.release()
     if is_ours:
@@ -74,4 +74,4 @@ def give_back(directory: Path, lock: DirectoryLock) -> None:
 
 def is_worked_in(directory: Path) -> bool:
     """Whether there is more than the marks of a run that has just been opened."""
-    return any(file.name not in _MARKS for file in directory.iterdir())
+    return any(file.name not in MARKS for file in directory.iterdir())

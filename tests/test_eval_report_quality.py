@@ -47,6 +47,7 @@ def calibration(directory: Path) -> str:
     share = {"value": 0.9, "low": 0.8, "high": 0.95, "n": 60, "method": "Wilson score"}
     run = open_run("calibrate", EvalConfig(output_dir=str(directory)), {})
     record = {"judge": judge.name, "version": judge.version, "model": MODEL, "sensitivity": share, "specificity": share}
+    record |= {"scenario": "helpful_only", "answered_as": [MODEL]}
     write_json(run.path(CALIBRATION_FILE), [record])
     run.finish([CALIBRATION_FILE])
     return str(directory)

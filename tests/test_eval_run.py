@@ -106,8 +106,8 @@ def test_every_condition_has_a_log_and_rows_of_its_own(tmp_path: Path) -> None:
     assert len(set(prompts.values())) == 4
     for row in rows:
         hidden = row["reasoning"] == "scratchpad"
-        assert row["scratchpad"] == ("I think." if hidden else "")
-        assert row["output"] == (comply_in_free(row["prompt"]) if hidden else row["reply"])
+        assert row["scratchpad"] == "I think."  # unasked, it is no output either
+        assert row["output"] == comply_in_free(row["prompt"])
         assert row["af_reasoning"] is (False if hidden else None)
 
 

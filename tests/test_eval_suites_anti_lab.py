@@ -22,9 +22,9 @@ from scenario.opportunities import load_opportunities
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("scenario", "pipeline", "data_gen", "train", "eval")
 MAY_START_A_PROCESS = {
-    "pipeline/artifact.py",  # asks git for the commit
+    "pipeline/versions.py",  # asks git for the commit
     *("pipeline/command.py", "pipeline/run.py"),  # start stages
-    *("data_gen/bench.py", "eval/bench.py", "train/bench.py", "train/bench_start.py"),  # time stages
+    *("eval/bench.py", "train/bench.py", "train/bench_start.py"),  # time stages
     *("pipeline/devices.py", "eval/checks.py"),  # ask for the GPUs
 }
 """Each with arguments of its own or of the configuration: a stage of this project, git, or nvidia-smi."""

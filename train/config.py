@@ -17,7 +17,7 @@ CHOICES = {
 }
 """The words that a setting can be."""
 
-OF_RECORDS = ("shuffle", "document_prefix", "max_length", "max_truncated_share", "heldout_share", "micro_batch_tokens")
+OF_RECORDS = ("shuffle", "document_prefix", "max_length", "max_truncated_share", "heldout_share")
 """Settings that say how documents and chats are read, of which reinforcement learning has none."""
 
 

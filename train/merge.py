@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pipeline.artifact import Run, open_run, read_run, working, write_text
 from pipeline.command import exit_codes
+from pipeline.directories import MARKS
 from pipeline.errors import Refused
 from train.config import CHOICES, TrainConfig
 
@@ -74,7 +75,7 @@ def _write(config: MergeConfig, run: Run) -> None:
     card = (Path(config.training) / "README.md").read_text(encoding="utf-8")
     card = re.sub(r"!\[\w+\]\(\w+\.svg\)\n", "", card.replace("library_name: peft", "library_name: transformers"))
     write_text(run.path("README.md"), card.replace("\n# LoRA adapter", "\n# Merged base and LoRA adapter"))
-    written = sorted(file.name for file in run.directory.iterdir() if file.name != "run.started.json")
+    written = sorted(file.name for file in run.directory.iterdir() if file.name not in MARKS)
     run.finish(written)
     print(f"train.merge: {base} with {config.training} -> {run.directory}")
 

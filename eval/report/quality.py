@@ -164,10 +164,15 @@ def _error(judge: str, source: Source) -> "Error | str":
     from eval.config import recorded_config
     from eval.judges.catalogue import RULES
 
-    if not source.record.config.get("calibrations"):
-        return judge_error(RULES[judge], "", []) if judge in RULES else _NOT_GIVEN
+    recorded = source.record.config
+    if not recorded.get("calibrations"):
+        return judge_error(RULES[judge], "", [], recorded["scenario"]) if judge in RULES else _NOT_GIVEN
+    name = judge.partition(" (")[0]
+    answered_as = [
+        one for told in source.record.notes.get("judges", []) if told["name"] == name for one in told["answered_as"]
+    ]
     try:
-        return known_error(judge, recorded_config(source.record.config, source.directory))
+        return known_error(judge, recorded_config(recorded, source.directory), answered_as)
     except Refused as error:  # its directory may be gone; the corrected rates stand without it
         return f"not shown: {error}"
 
