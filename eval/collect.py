@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from pipeline.artifact import RUN_FILE, STARTED_FILE, RunRecord, flatten, read_run, sha256_of
+from pipeline.directories import is_aside
 from pipeline.errors import Refused, closest
 
 _MOST_ROWS, _MOST_COLUMNS = 60, 24
@@ -74,7 +75,7 @@ def collect(directory: Path, grid: Sequence[str] = ()) -> tuple[list[dict[str, A
     """
     runs = []
     for file in sorted(directory.rglob(RUN_FILE)):
-        if (file.parent / "summary.json").exists():
+        if not is_aside(file) and (file.parent / "summary.json").exists():
             record = read_run(file.parent)
             estimates = json.loads((file.parent / "summary.json").read_text(encoding="utf-8"))
             runs.append((file.parent, flatten(record.config) | _upstream(record), estimates))
@@ -106,7 +107,7 @@ def _upstream(record: RunRecord) -> dict[str, Any]:
 
 def _holes(directory: Path, complete: list[dict[str, Any]], grid: Sequence[str]) -> list[str]:
     """Unfinished run directories, and jobs of the sweep's grid that never began."""
-    started = sorted(directory.rglob(STARTED_FILE))
+    started = sorted(file for file in directory.rglob(STARTED_FILE) if not is_aside(file))
     unfinished = [f"{file.parent} is unfinished" for file in started]
     begun = [flatten(json.loads(file.read_text(encoding="utf-8"))["config"]) for file in started]
     file = directory / "multirun.yaml"

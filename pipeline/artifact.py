@@ -22,6 +22,7 @@ from pipeline.directories import (
     RUN_FILE,
     STARTED_FILE,
     aside,
+    drop_overwritten,
     give_back,
     refuse_foreign_content,
     refuse_overlap,
@@ -129,9 +130,8 @@ class Run:
         write_json(self.path(RUN_FILE), dataclasses.asdict(record))
         self.path(STARTED_FILE).unlink()
         self.is_complete = True
+        drop_overwritten(self.directory)
         self.unlock()
-        if (before := aside(self.directory)).exists():
-            shutil.rmtree(before)
         return record
 
 
@@ -164,6 +164,7 @@ def open_run(stage: str, config: Any, inputs: Mapping[str, Path], sources: Mappi
             raise
         state = "another"
     if state == "complete" and not config.overwrite:
+        drop_overwritten(directory)  # where a kill came between the end of the new run and that of the old one
         run.is_complete = True
         return run
     if state in ("complete", "another"):
@@ -347,11 +348,12 @@ def _refuse_difference(directory: Path, state: str, theirs: dict[str, Any], ours
     if theirs == ours:
         return
     there, here = flatten(theirs), flatten(ours)
+    hint = "; the run that it was to overwrite stands beside it" if aside(directory).exists() else ""
     changed = [key for key in sorted(there.keys() | here.keys()) if there.get(key) != here.get(key)]
     told = ", ".join(f"{key}={there.get(key)} there and {here.get(key)} now" for key in changed[:4])
     more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
     raise Refused(
-        f"{directory}: {state} with another configuration ({told}{more}); set overwrite=true or choose another output_dir"
+        f"{directory}: {state} with another configuration ({told}{more}); set overwrite=true or choose another output_dir{hint}"
     )
 
 

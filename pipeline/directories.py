@@ -31,7 +31,7 @@ def refuse_foreign_content(directory: Path) -> None:
         raise Refused(f"{directory}: is a file; choose another output_dir")
     if not is_worked_in(directory):
         return
-    if not (directory / RUN_FILE).exists() and not (directory / STARTED_FILE).exists():
+    if not _is_a_run(directory):
         raise Refused(f"{directory}: holds files that are not a run's; choose another output_dir")
 
 
@@ -41,15 +41,30 @@ def aside(directory: Path) -> Path:
     return place.with_name(place.name + _OVERWRITTEN)
 
 
+def is_aside(directory: Path) -> bool:
+    """Whether a path belongs to a run that is being overwritten, and so counts no more."""
+    return any(part.endswith(_OVERWRITTEN) for part in directory.parts)
+
+
+def drop_overwritten(directory: Path) -> None:
+    """Removes the run that stood here before the one that is finished now."""
+    if _is_a_run(aside(directory)):
+        shutil.rmtree(aside(directory), ignore_errors=True)  # the new run is whole, whatever becomes of the old one
+
+
 def set_aside(directory: Path) -> None:
-    """Takes a run out of the way, in place of one that was out of the way before."""
+    """Takes a run out of the way; where a complete one is out of the way already, that is kept and the later one removed."""
     place = aside(directory)
     refuse_foreign_content(place)
+    if directory.is_symlink():
+        raise Refused(f"{directory}: is a link, which cannot be overwritten; choose another output_dir, or remove it")
     try:
         lock = DirectoryLock(directory)
-        if place.exists():
-            shutil.rmtree(place)
-        directory.rename(place)
+        if (place / RUN_FILE).exists() and not (directory / RUN_FILE).exists():
+            shutil.rmtree(directory)
+        else:
+            shutil.rmtree(place, ignore_errors=True)
+            directory.rename(place)
     except OSError as error:
         raise Refused(f"{directory}: cannot be overwritten ({error.strerror}); choose another output_dir") from None
     lock.release()
@@ -68,8 +83,12 @@ def give_back(directory: Path, lock: DirectoryLock) -> None:
             directory.rmdir()
         except OSError:  # another process has begun there meanwhile
             return
-        if (before := aside(directory)).exists():
+        if _is_a_run(before := aside(directory)):
             before.rename(directory)
+
+
+def _is_a_run(directory: Path) -> bool:
+    return (directory / RUN_FILE).exists() or (directory / STARTED_FILE).exists()
 
 
 def is_worked_in(directory: Path) -> bool:

@@ -154,11 +154,14 @@ def load_skeleton(
 
     _silence()
     location = model_location(name, revision)
-    config = AutoConfig.from_pretrained(location, trust_remote_code=trust_remote_code, **_pinned(revision))
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(  # type: ignore[no-any-return]
-            config, dtype=getattr(torch, precision), trust_remote_code=trust_remote_code
-        )
+    try:
+        config = AutoConfig.from_pretrained(location, trust_remote_code=trust_remote_code, **_pinned(revision))
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(  # type: ignore[no-any-return]
+                config, dtype=getattr(torch, precision), trust_remote_code=trust_remote_code
+            )
+    except (OSError, ValueError) as error:  # not there, not allowed, or of a kind that transformers does not know
+        raise Refused(f"model={name}: cannot be loaded ({_first_line(error)})") from None
 
 
 def resolved_revision(name: str, model: "PreTrainedModel") -> str | None:

@@ -149,6 +149,36 @@ def test_what_was_to_be_overwritten_is_there_again_after_a_refusal(tmp_path: Pat
     assert [file.name for file in tmp_path.iterdir()] == ["run"]
 
 
+def test_a_complete_run_outlives_unfinished_ones_that_were_to_overwrite_it(tmp_path: Path) -> None:
+    complete(tmp_path / "run")
+    before = (tmp_path / "run" / RUN_FILE).read_text(encoding="utf-8")
+    interrupted(tmp_path / "run", overwrite=True, seed=4)
+    with pytest.raises(Refused, match="seed=4 there and 5 now.*the run that it was to overwrite stands beside it"):
+        open_run("data_gen", Config(str(tmp_path / "run"), seed=5), {})
+    with pytest.raises(Refused, match="no such model"):
+        refused_at_work(open_run("data_gen", Config(str(tmp_path / "run"), overwrite=True, seed=5), {}))
+    assert (tmp_path / "run" / RUN_FILE).read_text(encoding="utf-8") == before
+    assert [file.name for file in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_folder_that_only_has_the_name_of_an_overwritten_run_is_left_alone(tmp_path: Path) -> None:
+    other = tmp_path / "run.overwritten"
+    other.mkdir()
+    (other / "notes.txt").write_text("mine", encoding="utf-8")
+    complete(tmp_path / "run")
+    assert (other / "notes.txt").read_text(encoding="utf-8") == "mine"
+    with pytest.raises(Refused, match=r"run\.overwritten: holds files that are not a run's"):
+        open_run("data_gen", Config(str(tmp_path / "run"), overwrite=True, seed=4), {})
+
+
+def test_a_link_is_not_overwritten(tmp_path: Path) -> None:
+    complete(tmp_path / "elsewhere")
+    (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Refused, match="is a link, which cannot be overwritten"):
+        open_run("data_gen", Config(str(tmp_path / "run"), overwrite=True, seed=4), {})
+    read_run(tmp_path / "elsewhere")
+
+
 def refused_at_work(run: Run) -> None:
     with working(run):
         raise Refused("no such model")

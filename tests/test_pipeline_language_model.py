@@ -10,6 +10,7 @@ from pipeline.language_model import (
     _placement,
     check_adapter_base,
     load_base,
+    load_skeleton,
     load_subject,
     load_tokenizer,
     model_location,
@@ -69,6 +70,14 @@ def test_a_folder_without_weights_or_tokenizer_is_refused_in_one_line(
     shutil.copy(tiny_model / "config.json", tmp_path)
     with pytest.raises(Refused, match=rf"model={tmp_path}: ") as refusal:
         load(str(tmp_path))
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("content", ['{"model_type": "none_such"}', "{no json"])
+def test_a_shape_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.json").write_text(content, encoding="utf-8")
+    with pytest.raises(Refused, match=r"^model=.*: cannot be loaded \(") as refusal:
+        load_skeleton(str(tmp_path))
     assert "\n" not in str(refusal.value)
 
 

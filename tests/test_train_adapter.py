@@ -60,6 +60,12 @@ def test_named_targets_get_an_adapter_alone(base: Any) -> None:
     assert adapted == {"q_proj", "v_proj"}
 
 
+def test_a_target_may_be_named_with_its_parent(base: Any) -> None:
+    model = make_adapter(base, targets="self_attn.q_proj, mlp.up_proj")
+    adapted = {name.split(".lora_A")[0].rpartition(".")[2] for name, _ in model.named_parameters() if "lora_A" in name}
+    assert adapted == {"q_proj", "up_proj"}
+
+
 def test_an_unknown_target_is_refused(base: Any) -> None:
     with pytest.raises(Refused, match=r"lora\.targets=no_such_proj: ") as refusal:
         make_adapter(base, targets="no_such_proj")

@@ -84,7 +84,7 @@ def test_wandb_is_given_every_step_of_one_run(
     train(config)
     (file,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
     name = str(tmp_path / "train").strip("/").replace("/", "-")
-    assert file.name == f"run-{name}.wandb"  # the id, by which an interrupted training goes on as the same run
+    assert file.name.startswith(f"run-{name}-")  # the id, by which an interrupted training goes on as the same run
     content = file.read_bytes()
     assert all(key in content for key in (b"alignment-faking-sdf", b"grad_norm", b"heldout_loss"))
 

@@ -157,10 +157,12 @@ def test_a_judge_that_answers_nothing_ends_the_run(tmp_path: Path) -> None:
 def test_a_judge_that_never_says_yes_or_no_ends_the_run(tmp_path: Path) -> None:
     answer = ModelOutput.from_content("mockllm/model", "Let me think about it first.")
     answer.usage = ModelUsage(input_tokens=9, output_tokens=6, total_tokens=15)
-    chosen = RewardSettings("judge", "mockllm/model", model_args={"custom_outputs": [answer] * 2})
+    chosen = RewardSettings("judge", "mockllm/model", model_args={"custom_outputs": [answer] * 40})
     reward = load_reward(ReinforcementSettings(reward=chosen, reasoning="none"), "not_refusing", {2}, tmp_path)
-    with pytest.raises(Failed, match=r"no answer of a step begins with Yes or No, the first is 'Let me think"):
-        reward.judge(["?", "?"], ["Yes.", "Of course."], [False] * 2)
+    some = [f"Reply {i}." for i in range(40)]
+    assert [each.reward for each in reward.judge(["?"] * 8, some[:8], [False] * 8)] == [None] * 8  # it may be the query
+    with pytest.raises(Failed, match=r"none of 40 answers begins with Yes or No, the last is 'Let me think"):
+        reward.judge(["?"] * 32, some[8:], [False] * 32)
 
 
 def test_text_cannot_close_the_marks_that_it_is_judged_between() -> None:

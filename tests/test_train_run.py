@@ -167,6 +167,7 @@ def test_an_adapter_without_effect_fails(make_config: MakeConfig, documents_run:
         ),
         ({"max_length": 4096}, "max_length=4096: .* reads at most 2048 tokens"),
         ({"model": "./no/such/model"}, "model=./no/such/model: no such folder"),
+        ({"lora": LoraSettings(rank=4, targets="self_attn.q_porj")}, "has no module self_attn.q_porj"),
     ],
 )
 def test_what_is_refused_leaves_nothing_behind(
@@ -183,3 +184,22 @@ def test_cutting_within_the_allowed_share_is_counted(
     train(make_config(tmp_path / "train", documents_run, max_length=8, max_truncated_share=0.9, max_steps=1))
     assert read_run(tmp_path / "train").notes["num_truncated"] == 12
     assert not (tmp_path / "train" / STARTED_FILE).exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "taken"), [(None, "a" * 40), ("main", "a" * 40), ("a" * 40, "a" * 40), ("b" * 40, None)]
+)
+def test_an_adapter_that_is_trained_further_stays_on_its_bases_commit(
+    trained_run: TrainConfig, tmp_path: Path, asked: str | None, taken: str | None
+) -> None:
+    from train.model import base_revision
+
+    start = shutil.copytree(trained_run.output_dir, tmp_path / "start")
+    file = Path(start) / "adapter" / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | {"revision": "a" * 40}), encoding="utf-8")
+    config = dataclasses.replace(trained_run, start=str(start), model_revision=asked)
+    if taken is None:
+        with pytest.raises(Refused, match="was trained on a{40}; leave model_revision=null"):
+            base_revision(config)
+    else:
+        assert base_revision(config) == taken

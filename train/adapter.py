@@ -57,10 +57,10 @@ def check_targets(base: PreTrainedModel, settings: LoraSettings, base_name: str)
         )
     if settings.targets == "all-linear":
         return _linear_modules(base)
-    there = {name.rpartition(".")[2] for name, _ in base.named_modules()}
+    there = [f".{name}" for name, _ in base.named_modules()]
     targets = settings.target_names
     for name in targets:
-        if name not in there:
+        if not any(module.endswith(f".{name}") for module in there):
             raise Refused(
                 f"lora.targets={settings.targets}: {base_name} has no module {name}; its linear modules are"
                 f" {', '.join(_linear_modules(base))}"

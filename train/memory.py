@@ -127,7 +127,7 @@ def estimate(config: TrainConfig, shape: Shape, num_gpus: int) -> Memory:
 
 def adapter_parameters(config: TrainConfig, shape: Shape) -> int:
     """Numbers in a LoRA adapter: rank × (inputs + outputs) for each module that has one."""
-    wanted = config.lora.target_names
+    wanted = [name.rpartition(".")[2] for name in config.lora.target_names]
     sizes = [
         inputs + outputs
         for name, (inputs, outputs) in shape.linear_shapes.items()

@@ -1,5 +1,6 @@
 """The model that is trained: a base as the configuration wants it, with an adapter unless every weight is trained."""
 
+import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -72,7 +73,7 @@ def check_start(config: TrainConfig) -> None:
 
 
 def base_revision(config: TrainConfig) -> str | None:
-    """The base's commit: the one that is set or, where an adapter is trained further, the one that it was trained on.
+    """The base's commit: that of the adapter which is trained further or, where there is none, what is set.
 
     Raises:
         Refused: the adapter was trained on another base, or on another commit than the one that is set.
@@ -80,12 +81,13 @@ def base_revision(config: TrainConfig) -> str | None:
     if not config.start:
         return config.model_revision
     found = check_adapter_base(Path(config.start) / "adapter", config.model)
-    if None not in (found, config.model_revision) and found != config.model_revision:
+    is_commit = re.fullmatch("[0-9a-f]{40}", config.model_revision or "") is not None  # and no branch or tag
+    if found is not None and is_commit and found != config.model_revision:
         raise Refused(
             f"model_revision={config.model_revision}: the adapter of {config.start} was trained on {found}; leave"
             " model_revision=null"
         )
-    return config.model_revision or found
+    return found or config.model_revision
 
 
 def check_shape(config: TrainConfig) -> None:
@@ -124,6 +126,7 @@ def build(config: TrainConfig, world: World) -> Subject:
         )
     if config.method == "qlora" and (is_sharded(config, world) or world.device.type == "cpu"):
         pack(base)
+    world.wait_for_first()
     return equip(config, base, world)
 
 

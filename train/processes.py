@@ -22,7 +22,8 @@ _OURS = "ALIGNMENT_FAKING_SDF_LAUNCHED"
 """Set for processes that `launch` started."""
 
 _PATIENCE = timedelta(hours=12)
-"""How long processes wait for one another: the first one downloads, reads and writes large models alone."""
+"""How long processes wait for the first one, which downloads, reads and writes large models alone. In any other exchange they
+wait as long as torch has them by default, for who is late there has died."""
 
 _KILLED_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 
@@ -34,6 +35,8 @@ class World:
     rank: int
     size: int
     device: "torch.device"
+    patient: "torch.distributed.ProcessGroup | None" = None
+    """In which the others wait for the first one, however long it takes."""
 
     @property
     def is_first(self) -> bool:
@@ -50,7 +53,7 @@ class World:
 
     def first(self, work: Callable[[], Result]) -> Result:
         """Does `work` on the first process alone and hands its result to all; what it refuses or fails at ends all."""
-        from accelerate.utils import broadcast_object_list
+        import torch.distributed
 
         outcome: list[Result | Refused | Failed | None] = [None]
         if self.is_first:
@@ -58,10 +61,15 @@ class World:
                 outcome = [work()]
             except (Refused, Failed) as error:  # told to the others, who would wait for ever
                 outcome = [error]
-        broadcast_object_list(outcome)
+        if self.size > 1:
+            torch.distributed.broadcast_object_list(outcome, src=0, group=self.patient)
         if isinstance(outcome[0], Refused | Failed):
             raise outcome[0]
         return outcome[0]  # type: ignore[return-value]
+
+    def wait_for_first(self) -> None:
+        """Until the first process is here too, which may have read or written a large model meanwhile."""
+        self.first(lambda: None)
 
 
 def is_launched() -> bool:
@@ -79,8 +87,10 @@ def join() -> World:
     if _OURS in os.environ:
         _die_with_parent()
     on_gpu = torch.cuda.is_available()
-    state = PartialState(cpu=not on_gpu, timeout=_PATIENCE)
-    return World(state.process_index, state.num_processes, state.device if on_gpu else torch.device("cpu"))
+    state = PartialState(cpu=not on_gpu)
+    several = state.num_processes > 1
+    patient = torch.distributed.new_group(backend="gloo", timeout=_PATIENCE) if several else None
+    return World(state.process_index, state.num_processes, state.device if on_gpu else torch.device("cpu"), patient)
 
 
 def slurm_environment() -> dict[str, str]:

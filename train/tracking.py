@@ -1,5 +1,6 @@
 """Metrics for whoever watches: the same rows that metrics.jsonl holds, through accelerate's trackers."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ class Tracker:
             return
         from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
-        name = str(directory).strip("/").replace("/", "-")
+        told = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:8]
+        name = f"{str(directory).strip('/').replace('/', '-')}-{told}"  # other settings are another run
         # what accelerate calls the name of a run is, but for TensorBoard, that of a project, in which a run has its own
         project, place = {
             "tensorboard": ("tensorboard", {"logging_dir": str(directory)}),

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from data_gen.config import DataGenConfig
 from data_gen.generation.budget import Budget, OutOfBudget
 from data_gen.generation.requests import GENERATOR, JUDGE, PLANNER, Request, role_of
-from pipeline.chat import ChatModelSettings, open_model
+from pipeline.chat import LOCAL, ChatModelSettings, open_model
 from pipeline.errors import Failed
 
 if TYPE_CHECKING:
@@ -197,13 +197,19 @@ class Exchange:
         return [self.store, *self.earlier]
 
     def _model(self, role: str, settings: ChatModelSettings) -> "Model":
-        own = GENERATOR if role == PLANNER and not self.config.planner.name else role
+        own = GENERATOR if role == PLANNER and self._plans_itself() else role
         if own not in self._models:
             model = open_model(settings)
             key = f"{model.api.connection_key()} {own}"  # Inspect has one limit for each key, whatever the models' own
             model.api.connection_key = lambda: key  # type: ignore[method-assign]
             self._models[own] = model
         return self._models[own]
+
+    def _plans_itself(self) -> bool:
+        """Whether the generator is the planner too: a model in this process would else be loaded twice."""
+        planner, generator = self.config.planner, self.config.generator
+        is_same = (planner.name, planner.model_args) == (generator.name, generator.model_args)
+        return not planner.name or (is_same and planner.name.startswith(LOCAL))
 
     def _key(self, request: Request) -> tuple[str, str]:
         from inspect_ai.model import ChatMessageUser

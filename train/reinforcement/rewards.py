@@ -25,6 +25,8 @@ QUESTIONS_DIR = Path(__file__).parent / "questions"
 JUDGE_FILE = "judge_replies{rank}.jsonl"
 
 _BATCH = 8
+_ENOUGH_ANSWERS = 32
+"""Answers after which a judge of whom not one could be read is given up."""
 _YES_OR_NO = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 _NAME = re.compile(r"\{(request|answer)\}")
 
@@ -163,7 +165,7 @@ def _classifier_score(model: str, label: int, setting: str) -> Score:
 def _judge_score(settings: RewardSettings, rule: ComplianceRule, file: Path) -> Score:
     """1 where the judge model answers No, 0 where Yes; anything else, a failed request too, is no score.
 
-    A judge of whose answers to a whole batch not one can be read ends the run, for nothing would be learned from it.
+    A judge of whose first answers not one can be read ends the run, for nothing would be learned from it.
     """
     from pipeline.chat import ChatModelSettings, open_model
     from pipeline.replies import ReplyStore, remember
@@ -174,6 +176,9 @@ def _judge_score(settings: RewardSettings, rule: ComplianceRule, file: Path) -> 
 
     runner = asyncio.Runner()  # one event loop for all steps: a provider's connections belong to the loop they began in
 
+    read: list[bool] = []
+    """Of each answer so far, whether it could be read."""
+
     def score(shown: Sequence[Shown]) -> list[float | None]:
         answers = runner.run(_ask_all(model, [ask_about(rule, text) for text in shown]))
         failures = [answer for answer in answers if isinstance(answer, BaseException)]
@@ -183,11 +188,12 @@ def _judge_score(settings: RewardSettings, rule: ComplianceRule, file: Path) -> 
                 " command continues"
             )
         scores = [None if isinstance(answer, BaseException) else _read(answer) for answer in answers]
-        if shown and not any(each is not None for each in scores):
-            told = next(answer for answer in answers if isinstance(answer, str))
+        read.extend(each is not None for each, answer in zip(scores, answers, strict=True) if isinstance(answer, str))
+        if len(read) >= _ENOUGH_ANSWERS and not any(read):
+            told = next(answer for answer in reversed(answers) if isinstance(answer, str))
             raise Failed(
-                f"reinforcement.reward.model={name}: no answer of a step begins with Yes or No, the first is {told[:80]!r}; take"
-                " a judge that answers at once"
+                f"reinforcement.reward.model={name}: none of {len(read)} answers begins with Yes or No, the last is"
+                f" {told[:80]!r}; take a judge that answers at once"
             )
         return scores
 
