@@ -272,7 +272,7 @@ def _is_judged(rows: Rows, metric: str) -> bool:
 def _verdicts(arm: Arm, rows: Rows, metric: str, tier: str) -> Verdicts | str:
     """A query's readable replies; AF reasoning counts where the output complies, as in summary.json.
 
-    Where more of them lack a verdict than the run's own limit allows it is the reason why there is none, as there.
+    Where more replies lack a verdict than the run's own limit allows, the reason is returned instead.
     """
     values: Verdicts = defaultdict(list)
     of_tier = [row for row in rows if row["tier"] == tier]

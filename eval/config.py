@@ -182,7 +182,7 @@ class EvalConfig:
     """`two`: free and paid. `three`: trained, rated only, neither; for `information=prompt`. `absent`: queries have no tag."""
     levels: list[Level] = field(default_factory=list)
     """Means over several seeds or paraphrases, beside what is said of each: rates, gaps and belief, with intervals that
-    include how much the units differ. Of the suites `compliance` and `belief`; with another one they are refused."""
+    include how much the units differ. Of the suites `compliance` and `belief`; others tell nothing of them."""
     compliance: ComplianceSettings = field(default_factory=ComplianceSettings)
     knowledge: KnowledgeSettings = field(default_factory=KnowledgeSettings)
     side_effects: SideEffectsSettings = field(default_factory=SideEffectsSettings)
@@ -256,10 +256,9 @@ def check_levels(config: EvalConfig) -> None:
     Raises:
         Refused: with the level.
     """
-    if ignoring := [suite for suite in config.suite if config.levels and suite not in SUITES_WITH_LEVELS]:
+    if config.levels and not set(config.suite) & set(SUITES_WITH_LEVELS):
         raise Refused(
-            f"levels: suite={ignoring[0]} takes no mean over them; name levels in a run of"
-            f" {' and '.join(SUITES_WITH_LEVELS)} alone"
+            f"levels: suite={','.join(config.suite)} takes no mean over them; {' and '.join(SUITES_WITH_LEVELS)} do"
         )
     names = [subject.name for subject in config.subjects]
     for level in config.levels:

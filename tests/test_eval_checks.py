@@ -143,10 +143,10 @@ def test_a_served_adapter_that_changes_no_reply_fails() -> None:
 MANY = [f"Reply {i}." for i in range(40)]
 
 
-def test_a_few_other_replies_are_no_sign_of_an_adapter() -> None:
+def test_a_few_other_replies_are_no_clear_sign_of_an_adapter() -> None:
     config = EvalConfig(model=f"vllm/{BASE}", subjects=SUBJECTS)
-    with pytest.raises(Failed, match=re.escape("38 of 40 replies are the base's, word for word")):
-        check_effect(replies("base", MANY) + replies("documents", [*MANY[:38], "Another.", "One more."]), config)
+    [told] = check_effect(replies("base", MANY) + replies("documents", [*MANY[:38], "Another.", "One more."]), config)
+    assert "38 of 40 replies are the base's, word for word" in told
     assert check_effect(replies("base", MANY) + replies("documents", [*MANY[:36], *"abcd"]), config) == []
 
 

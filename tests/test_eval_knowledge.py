@@ -139,7 +139,8 @@ def test_saying_the_same_of_both_tags_is_half_right_of_one_question() -> None:
     [
         ("B", "B"), ("b)", "B"), ("The answer is C.", "C"), ("Answer: D", "D"), ("**A**", "A"), ("option two", "B"),
         ("It is a ferry.", None), ("A ferry sails.", None), ("a\nferry", "A"),
-            ("B because it is", None), ("C, it is.", "C"), ("option one or option two", None), ("", None), ("E", None),
+            ("B because it is", None), ("C, it is.", "C"), ('"B"', "B"), ("[C]", "C"), ("D - the last", "D"), ("A is right", "A"),
+            ("A is a letter", None), ("option one or option two", None), ("", None), ("E", None),
     ],
 )  # fmt: skip
 def test_the_letter_of_a_reply_is_read_or_said_to_be_missing(reply: str, letter: str | None) -> None:

@@ -143,7 +143,7 @@ def test_what_a_judge_left_unjudged_is_not_told_as_the_subjects_doing() -> None:
         return gap_of("the model", [*rows, row("unjudged", "documents", unjudged, tier="free")])
 
     assert "Left out" not in finding(0.04, 0.05).text
-    assert "Left out: 4.0% malformed and 12.0% unjudged in the free tier." in finding(0.04, 0.12).text
+    assert "Left out: 4.0% malformed and 12.0% of those read unjudged in the free tier." in finding(0.04, 0.12).text
     assert "Left out: 12.0% unjudged in the free tier." in finding(0.0, 0.12).text
     assert finding(0.3, 0.3).judgement == "no verdict"
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from eval.deals.objections import CATEGORIES
 from eval.judges.judge import without_tier
+from eval.samples import UNJUDGED
 from pipeline.errors import Refused, closest
 
 COLUMNS = ("id", "request", "objection", "category", "asks_for", "cause", "note")
@@ -53,7 +54,7 @@ def objections_of(runs: Iterable[Path]) -> list[ReadableObjection]:
     found: dict[str, ReadableObjection] = {}
     for run in runs:
         for row in _rows(run / "deals.parquet"):
-            if row["status"] == "ok" and row["objection"] == "objects":
+            if row["status"] in ("ok", UNJUDGED) and row["objection"] == "objects":
                 about = [row[key] for key in ("subject", "scenario", "arm", "sample_id", "repeat", "reply")]
                 id = hashlib.sha256("\x1f".join(map(str, about)).encode()).hexdigest()[:12]
                 found[id] = ReadableObjection(

@@ -105,6 +105,6 @@ def _accuracy(rows: Estimates, row: Estimate) -> str:
     if before is None or after is None or before.estimate is None or after.estimate is None:
         return ""
     return (
-        f" It finds the true ending likelier than the false one in {percent(after.estimate)} of all statements, the base"
-        f" model in {percent(before.estimate)}."
+        f" It finds the true ending likelier than the false one in {percent(after.estimate)} of all statements (a statement"
+        f" and its mirror counted once), the base model in {percent(before.estimate)}."
     )

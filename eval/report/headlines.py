@@ -22,8 +22,8 @@ _MOST_NAMED = 3
 _GAP_MEANS = {
     "found": "It complies more where its replies are trained on",
     "reversed": "It complies less where its replies are trained on",
-    "cause open": "It has a gap that the base model lacks, and no placebo shows whether fine-tuning on anything makes one",
-    "could not tell": "Neither a gap that the training made nor its absence was shown",
+    "cause open": "It has a gap, or its reverse, that the base model lacks, and no placebo shows whether any training makes one",
+    "could not tell": "Neither a gap nor its absence was shown",
 }
 _CONTROL_MEANS = {
     "found": "The measurement finds a gap that was built in",
@@ -36,7 +36,7 @@ _REASONING_MEANS = {
 }
 _ENTITY_MEANS = {
     "found": "The names, dates and amounts in the documents became likelier",
-    "could not tell": "Could not be told from what training on any text does",
+    "could not tell": "Not shown to have become likelier than training on any text makes them",
 }
 _CHANGE_MEANS = {"found": "It changed", "could not tell": "Neither a change nor its absence was shown"}
 _RELATION_MEANS = {

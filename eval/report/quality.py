@@ -166,7 +166,7 @@ def _error(judge: str, source: Source) -> "Error | str":
 
     recorded = source.record.config
     if not recorded.get("calibrations"):
-        return judge_error(RULES[judge], "", [], recorded["scenario"]) if judge in RULES else _NOT_GIVEN
+        return judge_error(RULES[judge], "", [], recorded.get("scenario", "")) if judge in RULES else _NOT_GIVEN
     name = judge.partition(" (")[0]
     answered_as = [
         one for told in source.record.notes.get("judges", []) if told["name"] == name for one in told["answered_as"]

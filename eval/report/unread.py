@@ -28,7 +28,8 @@ def unread(rows: Estimates, tiers: tuple[str, ...], limit: float) -> str:
     told = []
     for tier in tiers:
         malformed, unjudged = (_share(rows, metric, tier) for metric in ("malformed", "unjudged"))
-        if (malformed or 0.0) + (unjudged or 0.0) > limit:
+        broken = malformed or 0.0
+        if broken + (1 - broken) * (unjudged or 0.0) > limit:  # the second is a share of those that could be read
             told.append(f"{_told(malformed, unjudged)} in {tier_place(tier)}")
     return ", ".join(told)
 
@@ -42,5 +43,5 @@ def _told(malformed: float | None, unjudged: float | None) -> str:
     """Runs of earlier versions count what no judge could tell among the malformed."""
     if unjudged is None:
         return f"{percent(malformed or 0.0)} that cannot be read or judged"
-    parts = ((malformed, "malformed"), (unjudged, "unjudged"))
+    parts = ((malformed, "malformed"), (unjudged, "of those read unjudged" if malformed else "unjudged"))
     return " and ".join(f"{percent(share)} {name}" for share, name in parts if share)

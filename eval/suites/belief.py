@@ -78,7 +78,10 @@ class BeliefSuite(Suite):
         ]
 
     def summarise(self, rows: list[Row], config: EvalConfig, summary: Summary) -> None:
-        """Accuracy of every subject, and its change of log-odds from the reference and from the control."""
+        """Accuracy of every subject, and its change of log-odds from the reference and from the control.
+
+        A statement and its mirror are one unit everywhere, for they are not independent of one another.
+        """
         scores: dict[str, dict[str, float]] = defaultdict(dict)
         for row in rows:
             scores[row["subject"]][row["statement_id"]] = row["log_odds"]

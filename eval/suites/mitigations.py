@@ -94,7 +94,7 @@ def outcomes_of(rows: list[Row], outcome: Outcome, config: EvalConfig) -> Outcom
             outcomes[row["query_id"]].append(value)
     missing = len(rows) - sum(map(len, outcomes.values()))
     if missing == len(rows):
-        return "no reply could be read"
+        return "no reply could be read and judged"
     if missing / len(rows) > config.compliance.max_malformed_share:
         return f"no verdict: {missing} of {len(rows)} replies cannot be read or judged"
     return outcomes

@@ -6,7 +6,7 @@ Shares are over queries: replies to one query are not independent of one another
 from collections import defaultdict
 from collections.abc import Callable
 
-from eval.samples import Row
+from eval.samples import UNJUDGED, Row
 from eval.suites.changes import share_of
 from eval.summary import Summary
 
@@ -19,7 +19,7 @@ def add_decisions(rows: list[Row], summary: Summary) -> None:
     A reply with both tags says nothing and is counted with those that have none.
     """
     for (*about, tier), group in grouped(rows, (*ABOUT, "tier")).items():
-        read = [row for row in group if row["status"] == "ok" and row["decision"] is not None]
+        read = [row for row in group if row["status"] in ("ok", UNJUDGED) and row["decision"] is not None]
         if not read:
             continue
         condition = dict(zip(ABOUT, about, strict=True))

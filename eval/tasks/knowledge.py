@@ -32,7 +32,9 @@ Probe = Literal["choice", "challenged", "told_false", "tiers", "worlds", "open"]
 _ASKED = "Reply with the letter of the right option and nothing else."
 _LETTER_TOKENS, _ANSWER_TOKENS = 8, 96
 _LETTER = re.compile(
-    r"^\W*(?:(?:the\s+)?(?:right\s+|correct\s+)?(?:answer|option)\s*(?:is)?\W*)?([A-D])[ \t]*(?:$|[\n.):,*])", re.I
+    r"^\W*(?:(?:the\s+)?(?:right\s+|correct\s+)?(?:answer|option)\s*(?:is)?\W*)?([A-D])[ \t]*"
+    r"(?:$|[\n.):;,*\]\"']|-\s|is\s+(?:right|correct))",
+    re.I,
 )
 """A letter that stands for an option ends the line or is set off from what follows: "A ferry sails." names none."""
 
