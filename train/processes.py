@@ -67,6 +67,13 @@ class World:
             raise outcome[0]
         return outcome[0]  # type: ignore[return-value]
 
+    def leave(self) -> None:
+        """Parts from the others, once all are through: left to the interpreter's end, threads that wait for them may abort it."""
+        import torch.distributed
+
+        if self.size > 1:
+            torch.distributed.destroy_process_group()
+
     def wait_for_first(self) -> None:
         """Until the first process is here too, which may have read or written a large model meanwhile."""
         self.first(lambda: None)

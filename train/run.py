@@ -42,7 +42,10 @@ def train(config: TrainConfig) -> float | None:
 
     world = join() if is_launched() else None
     try:
-        return _train(config, world)
+        loss = _train(config, world)
+        if world is not None:
+            world.leave()
+        return loss
     except (Refused, Failed):
         if world is not None and not world.is_first:
             # the first process tells what all meet, and whoever launched them ends the others; one that is alone tells it
