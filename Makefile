@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt scripts/setup.sh
 demo: setup ## run the whole pipeline small, on this machine
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh
 
-reproduce: setup ## run every claim small (some 20 minutes); ARGS=--figures also replaces docs/figures
+reproduce: setup ## run every claim small (some 15 minutes); ARGS=--figures also replaces docs/figures
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/reproduce.sh $(ARGS)
 
 check: setup ## format, lint, types, and the laws of layout and configuration
