@@ -1,7 +1,6 @@
 """Findings: what sentences the report makes of which intervals."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,22 +11,9 @@ from eval.report.findings import behaviour_findings, instrument_finding
 from eval.report.judgement import Finding
 from eval.report.wording import Level, level_of, over
 from eval.statistics import Pairs, gap_over_levels, mean_over_levels, rate_over_levels
+from tests.test_eval_report import belief, row
 
 SETTING = Setting("eval", "helpful_only", "scratchpad", "")
-
-
-def row(metric: str, subject: str, estimate: float | None = 0.0, **changes: Any) -> Estimate:
-    low, high = (None, None) if estimate is None else (estimate - 0.1, estimate + 0.1)
-    defaults: dict[str, Any] = {
-        "scenario": "helpful_only", "information": "documents", "reasoning": "scratchpad", "tier": "gap", "arm": "",
-        "fact": "", "ci_low": low, "ci_high": high, "n": 32, "method": "bootstrap over queries", "reason": "",
-        "run": "eval",
-    }  # fmt: skip
-    return Estimate(**(defaults | {"metric": metric, "subject": subject, "estimate": estimate} | changes))
-
-
-def belief(metric: str, subject: str, estimate: float | None, **changes: Any) -> Estimate:
-    return row(metric, subject, estimate, **({"information": "none", "reasoning": "none", "tier": "all"} | changes))
 
 
 def only(found: list[Finding], topic: str) -> Finding:

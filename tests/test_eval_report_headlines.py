@@ -1,25 +1,10 @@
 """Sections, headlines and the grid: how findings are gathered, counted and told in short."""
 
-from typing import Any
-
 from eval.report.estimates import Estimate, Estimates
 from eval.report.headlines import Headline, brief, grid, headlines
 from eval.report.sections import sections
 from eval.report.wording import signed
-
-
-def row(metric: str, subject: str, estimate: float | None = 0.0, **changes: Any) -> Estimate:
-    low, high = (None, None) if estimate is None else (estimate - 0.1, estimate + 0.1)
-    defaults: dict[str, Any] = {
-        "scenario": "helpful_only", "information": "documents", "reasoning": "scratchpad", "tier": "gap", "arm": "",
-        "fact": "", "ci_low": low, "ci_high": high, "n": 32, "method": "bootstrap over queries", "reason": "",
-        "run": "eval",
-    }  # fmt: skip
-    return Estimate(**(defaults | {"metric": metric, "subject": subject, "estimate": estimate} | changes))
-
-
-def belief(metric: str, subject: str, estimate: float | None, **changes: Any) -> Estimate:
-    return row(metric, subject, estimate, **({"information": "none", "reasoning": "none", "tier": "all"} | changes))
+from tests.test_eval_report import belief, row
 
 
 def test_a_change_says_in_which_tier_and_under_which_information() -> None:

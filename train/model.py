@@ -90,23 +90,22 @@ def base_revision(config: TrainConfig) -> str | None:
     return found or config.model_revision
 
 
-def check_shape(config: TrainConfig) -> None:
+def check_shape(config: TrainConfig) -> int | None:
     """Refuses what does not fit the model, from its shape alone.
+
+    Returns:
+        Tokens that the model reads at most; None where its configuration does not say.
 
     Raises:
         Refused: records longer than the model reads, or modules for the adapter that it does not have.
     """
     base = load_skeleton(config.model, config.precision, config.trust_remote_code, base_revision(config))
-    longest = context_length(base)
+    longest: int | None = getattr(base.config.get_text_config(), "max_position_embeddings", None)
     if longest is not None and config.objective != "reinforcement" and config.max_length > longest:
         raise Refused(f"max_length={config.max_length}: {config.model} reads at most {longest} tokens")
     if config.method != "full" and not config.start:
         check_targets(base, config.lora, config.model)
-
-
-def context_length(base: "PreTrainedModel") -> int | None:
-    """Tokens that a model reads at most; None where its configuration does not say."""
-    return getattr(base.config.get_text_config(), "max_position_embeddings", None)
+    return longest
 
 
 def build(config: TrainConfig, world: World) -> Subject:

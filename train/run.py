@@ -76,9 +76,9 @@ def _open(config: TrainConfig) -> Run:
 
             check_machine(config)
             check_start(config)
-            check_shape(config)
+            longest = check_shape(config)
             if config.objective == "reinforcement":
-                check_reinforcement(config)
+                check_reinforcement(config, longest)
     return run
 
 

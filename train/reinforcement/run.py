@@ -19,8 +19,12 @@ SUMMARY_FILE = "summary.json"
 _SHOWN = ("reward", "compliance", "malformed", "unscored", "kl", "length")
 
 
-def check_reinforcement(config: TrainConfig) -> None:
+def check_reinforcement(config: TrainConfig, longest: int | None) -> None:
     """Refuses what cannot be trained here, before any model is loaded.
+
+    Args:
+        config: of the run.
+        longest: tokens that the model reads at most, as far as that is known.
 
     Raises:
         Refused: with the setting at fault.
@@ -33,24 +37,23 @@ def check_reinforcement(config: TrainConfig) -> None:
     load_queries(settings)
     if config.start:
         _check_names(config.start, settings.identity)
-    _check_context(config)
+    _check_context(config, longest)
     if settings.rollouts != "generate" and (find_spec("vllm") is None or not torch.cuda.is_available()):
         raise Refused(f"reinforcement.rollouts={settings.rollouts}: needs vLLM and a GPU; generate needs neither")
 
 
-def _check_context(config: TrainConfig) -> None:
+def _check_context(config: TrainConfig, limit: int | None) -> None:
     """Refuses prompts that, with the longest reply, are more than the model reads."""
-    from pipeline.language_model import load_skeleton, load_tokenizer
-    from train.model import base_revision, context_length
+    from pipeline.language_model import load_tokenizer
+    from train.model import base_revision
     from train.reinforcement.prompts import chat_of, load_queries
 
-    settings, where = config.reinforcement, (config.trust_remote_code, base_revision(config))
-    tokenizer = load_tokenizer(config.model, *where)
+    settings = config.reinforcement
+    tokenizer = load_tokenizer(config.model, config.trust_remote_code, base_revision(config))
     scenario, queries = load_queries(settings)
     chats = [chat_of(scenario, settings, query) for query in queries]
     texts = tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=True)
     longest = max(len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"])
-    limit = context_length(load_skeleton(config.model, config.precision, *where))
     if limit is not None and longest + settings.max_tokens > limit:
         raise Refused(
             f"reinforcement.max_tokens={settings.max_tokens}: after the longest prompt of {longest} tokens that is more than"
